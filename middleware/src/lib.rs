@@ -1,0 +1,1 @@
+//! Tower layers that know nothing of Docker.

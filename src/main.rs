@@ -1,0 +1,3 @@
+//! The docker.ps agent's process.
+
+fn main() {}
