@@ -1,1 +1,36 @@
-//! The docker.ps agent.
+//! The docker.ps agent: a Docker host's containers, logs and images over authenticated HTTP.
+//!
+//! # Layout
+//!
+//! A request walks down this list; nothing in a row knows a row above it.
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | `main` | arguments → config → engine → key → stack → serve; the only place that exits |
+//! | [`config`] | flags and environment, parsed once |
+//! | [`startup`] | which engine it is, and what to say where there is none |
+//! | [`key`] | the auth key: read, checked or made |
+//! | [`server`] | listeners, connections and their limits, the drain |
+//! | [`stack`] | **the** stack: every layer around the service, outer to inner, and why there |
+//! | [`service`] | the container service: [the route table](service::routes) → a handler a route |
+//! | [`logs`] | the log pipeline: bytes → records → whole lines → what a client is sent |
+//! | [`engine`] | what is asked of the Docker Engine, over one pooled client |
+//! | [`telemetry`] | tracing and metrics set-up; every metric's name |
+//!
+//! The layers themselves are the crate `middleware`, which knows nothing of Docker. [`health`], [`cat`]
+//! and [`exposition`] are small programs beside the service: the image's health check, its `cat`, and
+//! what Prometheus reads.
+
+pub mod cat;
+pub mod config;
+pub mod engine;
+pub mod exposition;
+pub mod health;
+pub mod key;
+pub mod logs;
+pub mod request_id;
+pub mod server;
+pub mod service;
+pub mod stack;
+pub mod startup;
+pub mod telemetry;

@@ -1,3 +1,152 @@
-//! The docker.ps agent's process.
+//! The docker.ps agent's process: arguments → config → engine → key → stack → serve.
 
-fn main() {}
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    thread,
+    time::Duration,
+};
+
+use clap::Parser;
+use docker_ps_agent::{
+    cat,
+    config::{Command, Config, MetricsAddr},
+    exposition::Exposition,
+    health,
+    key::{self, Key},
+    server::Listener,
+    service::ContainerService,
+    stack::stack,
+    startup::find_engine,
+    telemetry::{self, Metrics},
+};
+use middleware::{
+    BoxError,
+    file_watch::{self, Fingerprint},
+};
+use tokio::{
+    runtime,
+    signal::unix::{SignalKind, signal},
+    time::sleep,
+};
+use tokio_util::sync::CancellationToken;
+use tower::service_fn;
+
+/// More threads than this gain nothing: the engine is what is waited for.
+const MAX_WORKERS: usize = 4;
+
+/// How many scrapers may be connected at a time.
+const MAX_SCRAPERS: usize = 64;
+
+/// How long requests are refused, once the key has changed, before the process ends.
+const FAREWELL: Duration = Duration::from_millis(250);
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os();
+    if cat::is_meant(args.next().as_deref()) {
+        return cat::run(args);
+    }
+    let config = Config::parse();
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    let runtime = runtime::Builder::new_multi_thread()
+        .worker_threads(workers.min(MAX_WORKERS))
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error),
+    };
+    if let Some(Command::Health) = config.command {
+        return match runtime.block_on(health::check(&config)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(error.as_ref()),
+        };
+    }
+    telemetry::init_tracing(config.log_format, config.log_filter.clone());
+    let code = runtime.block_on(run(&config)).unwrap_or_else(|error| {
+        tracing::error!("{error}");
+        ExitCode::FAILURE
+    });
+    // Whatever still runs is cut off: its time is over.
+    runtime.shutdown_background();
+    code
+}
+
+#[expect(clippy::print_stderr, reason = "there is no tracing yet")]
+fn fail(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("docker-ps-agent: {error}");
+    ExitCode::FAILURE
+}
+
+async fn run(config: &Config) -> Result<ExitCode, BoxError> {
+    // Before anything else, since a signal may come at any time and PID 1 ignores what it does not handle.
+    let stop = stop_signal()?;
+    let metrics = Metrics::install()?;
+    let engine = find_engine(&config.engines())
+        .await
+        .inspect_err(|error| tracing::error!("{}", error.hint()))?;
+    let key = key::load_or_create(&config.data_dir)?;
+    let key_changed = watch(config, &key)?;
+    if config.show_key {
+        show(&key);
+    }
+
+    let api = Listener::bind("api", config.api_addr(), config.max_connections)?;
+    let service = ContainerService::new(engine.clone(), config.max_line_bytes, stop.clone());
+    let service = stack(service, key.digest(), key_changed.clone());
+    drop(key);
+    if let MetricsAddr::At(address) = config.metrics_addr {
+        let listener = Listener::bind("metrics", address, MAX_SCRAPERS)?;
+        let exposition = Exposition::new(metrics.clone(), engine);
+        let service = service_fn(move |request| exposition.clone().answer(request));
+        tokio::spawn(listener.serve(service, stop.clone()));
+    }
+    tokio::spawn(metrics.upkeep());
+
+    tokio::select! {
+        () = api.serve(service, stop) => {
+            tracing::info!("stopped");
+            Ok(ExitCode::SUCCESS)
+        }
+        () = key_changed.cancelled() => {
+            tracing::error!(
+                "Auth Key file has been changed externally. Service will terminate for security reasons."
+            );
+            sleep(FAREWELL).await;
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// Cancelled by SIGTERM or SIGINT.
+fn stop_signal() -> io::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let (mut signals, stop) = (signal(kind)?, stop.clone());
+        tokio::spawn(async move {
+            signals.recv().await;
+            stop.cancel();
+        });
+    }
+    Ok(stop)
+}
+
+/// Cancelled once the key's file is not what it was, or does not hold `key`.
+fn watch(config: &Config, key: &Key) -> Result<CancellationToken, BoxError> {
+    let changed = CancellationToken::new();
+    let path = config.data_dir.join(key::FILE);
+    let known = Fingerprint::take(&path)?;
+    // Looked at again, since it may have changed between the two.
+    if !key::peek(&path).is_ok_and(|seen| seen.reveal() == key.reveal()) {
+        changed.cancel();
+    }
+    file_watch::watch(path, known, changed.clone())?;
+    Ok(changed)
+}
+
+/// Prints the key on a line of its own, so that `docker logs … | grep "Your Auth Key"` finds it.
+fn show(key: &Key) {
+    let mut out = io::stdout().lock();
+    // A closed standard output is no reason not to serve.
+    let _ = writeln!(out, "Your Auth Key: {}", key.reveal()).and_then(|()| out.flush());
+}

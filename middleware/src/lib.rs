@@ -7,6 +7,7 @@
 //! | [`auth`] | lets a request through if its key's digest is the stored one, in constant time |
 //! | [`key_watch`] | refuses requests and cuts bodies once a token says that the key file has changed |
 //! | [`metrics`] | counts requests by route, method and status, and times their heads |
+//! | [`rescue`] | turns errors into answers, so that nothing above it can fail |
 //! | [`timeout`] | bounds the wait for an answer's head, by route |
 //! | [`trace`] | one span a request, one line a finished answer |
 //!
@@ -21,6 +22,7 @@ pub mod file_watch;
 pub mod key_watch;
 pub mod metrics;
 pub mod refusal;
+pub mod rescue;
 pub mod timeout;
 pub mod trace;
 

@@ -128,6 +128,13 @@ where
 #[derive(Clone, Copy, Debug)]
 pub struct Elapsed(Duration);
 
+impl Elapsed {
+    /// For those who keep the time themselves.
+    pub fn after(limit: Duration) -> Self {
+        Self(limit)
+    }
+}
+
 impl fmt::Display for Elapsed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "no answer within {} s", self.0.as_secs())

@@ -1,0 +1,213 @@
+//! What can be configured, by flags and the environment; parsed once.
+
+use std::{
+    net::{Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+};
+
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::filter::Targets;
+
+use crate::engine::{Address, address::AddressError};
+
+/// The port of the API.
+const API_PORT: u16 = 3000;
+
+/// The docker.ps agent: a Docker host's containers, logs and images over authenticated HTTP.
+#[derive(Clone, Debug, Parser)]
+#[command(version, about, max_term_width = 100)]
+pub struct Config {
+    /// Where the API listens [default: [::]:3000, or 0.0.0.0:3000 where there is no IPv6]
+    #[arg(long, env, value_name = "IP:PORT")]
+    pub listen_addr: Option<SocketAddr>,
+
+    /// Where Prometheus finds the metrics, or `off`
+    #[arg(long, env, value_name = "IP:PORT", default_value = "[::]:9464")]
+    pub metrics_addr: MetricsAddr,
+
+    /// The Docker Engine: unix://, tcp:// or http:// [default: see --node-env]
+    #[arg(
+        long,
+        env,
+        value_name = "URL",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub docker_host: EngineHost,
+
+    /// `production`: the engine at /var/run/docker.sock; else the one at localhost:2375, or that socket
+    #[arg(
+        long,
+        env,
+        value_name = "NAME",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub node_env: String,
+
+    /// The folder of the auth key's file
+    #[arg(long, env, value_name = "FOLDER", default_value = "data")]
+    pub data_dir: PathBuf,
+
+    /// Whether the auth key is printed at start
+    #[arg(long, env, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
+    pub show_key: bool,
+
+    /// How the agent's own log is written
+    #[arg(long, env, value_name = "FORMAT", default_value = "pretty")]
+    pub log_format: LogFormat,
+
+    /// What is written there: off, error, warn, info, debug or trace, or module=level, …
+    #[arg(
+        long = "log",
+        env = "RUST_LOG",
+        value_name = "FILTER",
+        default_value = "info"
+    )]
+    pub log_filter: Targets,
+
+    /// The most bytes of text in one line of a container's log; the rest follows as further lines
+    #[arg(long, env, value_name = "BYTES", default_value_t = 1024 * 1024, value_parser = max_line)]
+    pub max_line_bytes: usize,
+
+    /// The most connections to the API at a time; more wait
+    #[arg(long, env, value_name = "NUMBER", default_value_t = 16_384, value_parser = connections)]
+    pub max_connections: usize,
+
+    /// What to do instead of serving
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What else the binary can do.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum Command {
+    /// Ask the agent on this machine whether it serves, with its key; exit 0 if so, else 1
+    Health,
+}
+
+/// The form of the agent's own log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where metrics are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricsAddr {
+    /// Nowhere.
+    Off,
+    /// There; `[::]` means `0.0.0.0` where there is no IPv6.
+    At(SocketAddr),
+}
+
+impl FromStr for MetricsAddr {
+    type Err = std::net::AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.eq_ignore_ascii_case("off") {
+            return Ok(Self::Off);
+        }
+        text.parse().map(Self::At)
+    }
+}
+
+/// What `DOCKER_HOST` says: nothing where it is empty, as for Docker's own client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineHost(pub Option<Address>);
+
+impl FromStr for EngineHost {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        if text.is_empty() {
+            return Ok(Self(None));
+        }
+        text.parse().map(|address| Self(Some(address)))
+    }
+}
+
+impl Config {
+    /// Where the API listens.
+    pub fn api_addr(&self) -> SocketAddr {
+        self.listen_addr
+            .unwrap_or_else(|| SocketAddr::from((Ipv6Addr::UNSPECIFIED, API_PORT)))
+    }
+
+    /// The engines to try, in this order; the first that answers is used.
+    pub fn engines(&self) -> Vec<Address> {
+        match &self.docker_host.0 {
+            Some(address) => vec![address.clone()],
+            None if self.node_env == "production" => vec![Address::default_socket()],
+            None => vec![Address::development(), Address::default_socket()],
+        }
+    }
+}
+
+fn max_line(text: &str) -> Result<usize, String> {
+    within(text, 1024, 64 * 1024 * 1024)
+}
+
+fn connections(text: &str) -> Result<usize, String> {
+    within(text, 1, 1_000_000)
+}
+
+fn within(text: &str, least: usize, most: usize) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        _ => Err(format!("must be a number from {least} to {most}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Config, clap::Error> {
+        Config::try_parse_from([&["docker-ps-agent"], args].concat())
+    }
+
+    #[test]
+    fn an_explicit_engine_wins_over_the_environment_s_name() {
+        let config = parse(&["--docker-host", "tcp://e:1", "--node-env", "production"]).unwrap();
+        assert_eq!(config.engines(), ["tcp://e:1".parse().unwrap()]);
+    }
+
+    #[test]
+    fn production_has_one_engine_and_development_two() {
+        let production = parse(&["--node-env", "production"]).unwrap();
+        assert_eq!(production.engines(), [Address::default_socket()]);
+        let other = parse(&["--node-env", "staging"]).unwrap();
+        assert_eq!(
+            other.engines(),
+            [Address::development(), Address::default_socket()]
+        );
+    }
+
+    #[test]
+    fn refuses_what_makes_no_sense() {
+        for args in [
+            &["--listen-addr", "3000"][..],
+            &["--metrics-addr", "on"],
+            &["--docker-host", "https://x"],
+            &["--max-line-bytes", "0"],
+            &["--max-connections", "0"],
+            &["--show-key", "perhaps"],
+            &["--log", "info=loud=er"],
+            &["--log-format", "xml"],
+            &["serve"],
+        ] {
+            assert!(parse(args).is_err(), "{args:?}");
+        }
+    }
+
+    #[test]
+    fn metrics_can_be_switched_off() {
+        let config = parse(&["--metrics-addr", "off"]).unwrap();
+        assert_eq!(config.metrics_addr, MetricsAddr::Off);
+    }
+}

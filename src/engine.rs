@@ -1,0 +1,155 @@
+//! What the agent asks of a Docker Engine, in the agent's own words.
+//!
+//! Lists and inspects come back as the engine's untouched bytes ([`raw`]); what the agent itself must
+//! understand goes through bollard ([`typed`]). Both use the connections of one pooled client ([`wire`]).
+
+pub mod address;
+pub mod error;
+pub mod name;
+pub mod raw;
+pub mod typed;
+pub mod wire;
+
+use std::{fmt, future::Future, time::Instant};
+
+use hyper::body::Incoming;
+use metrics::{counter, gauge, histogram};
+
+pub use self::{
+    address::Address,
+    error::Error,
+    name::{ContainerId, ImageName},
+    raw::{Facts, LogQuery, Tail},
+    typed::Action,
+};
+use crate::telemetry::name as metric;
+
+/// A handle on one engine; clones share the connections.
+#[derive(Clone)]
+pub struct Engine {
+    raw: raw::Raw,
+    typed: typed::Typed,
+}
+
+/// A container's log as the engine sends it.
+#[derive(Debug)]
+pub struct Log {
+    /// The bytes: frames, or plain text where the container has a terminal.
+    pub body: Incoming,
+    /// What the container is.
+    pub facts: Facts,
+}
+
+impl Engine {
+    /// An engine at `address`. Nothing is connected yet.
+    pub fn new(address: &Address) -> Self {
+        let wire = wire::Wire::new(address);
+        Self {
+            typed: typed::Typed::new(wire.clone()),
+            raw: raw::Raw::new(wire),
+        }
+    }
+
+    /// Whether a Docker Engine answers.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAnEngine`] where something else does, else as everywhere.
+    pub async fn ping(&self) -> Result<(), Error> {
+        observe("ping", self.raw.ping()).await
+    }
+
+    /// All containers, running or not, as the engine lists them.
+    pub async fn containers(&self) -> Result<raw::Answer, Error> {
+        observe("container_list", self.raw.get("/containers/json?all=true")).await
+    }
+
+    /// One container, as the engine inspects it.
+    pub async fn container(&self, id: &ContainerId) -> Result<raw::Answer, Error> {
+        let path = format!("/containers/{id}/json");
+        observe("container_inspect", self.raw.get(&path)).await
+    }
+
+    /// What the agent needs to know of a container.
+    pub async fn facts(&self, id: &ContainerId) -> Result<Facts, Error> {
+        observe("container_inspect", self.raw.facts(id)).await
+    }
+
+    /// Does `action` to a container; done already is done.
+    pub async fn act(&self, id: &ContainerId, action: Action) -> Result<(), Error> {
+        observe(action.operation(), self.typed.act(id, action)).await
+    }
+
+    /// Removes a container, running or not, and leaves its volumes.
+    pub async fn remove_container(&self, id: &ContainerId) -> Result<(), Error> {
+        observe("container_remove", self.typed.remove_container(id)).await
+    }
+
+    /// Opens a container's log; the times are written in front of the lines.
+    pub async fn logs(&self, id: &ContainerId, query: &LogQuery) -> Result<Log, Error> {
+        let facts = self.facts(id).await?;
+        let body = observe("container_logs", self.raw.logs(&facts, query)).await?;
+        Ok(Log { body, facts })
+    }
+
+    /// All images, intermediate ones included, as the engine lists them.
+    pub async fn images(&self) -> Result<raw::Answer, Error> {
+        observe("image_list", self.raw.get("/images/json?all=true")).await
+    }
+
+    /// One image, as the engine inspects it.
+    pub async fn image(&self, name: &ImageName) -> Result<raw::Answer, Error> {
+        let path = format!("/images/{}/json", name.path());
+        observe("image_inspect", self.raw.get(&path)).await
+    }
+
+    /// Removes an image, even where stopped containers use it or it has several names.
+    pub async fn remove_image(&self, name: &ImageName) -> Result<(), Error> {
+        observe("image_remove", self.typed.remove_image(name)).await
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Engine").field(&self.raw).finish()
+    }
+}
+
+/// Times one call, counts its outcome, and keeps the gauge of the engine's reachability.
+async fn observe<T>(
+    operation: &'static str,
+    call: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let mut observed = Observed {
+        operation,
+        begun: Instant::now(),
+        outcome: "abandoned",
+    };
+    let result = call.await;
+    observed.outcome = match &result {
+        Ok(_) => "ok",
+        Err(error) => error.outcome(),
+    };
+    let reachable = !matches!(result, Err(Error::Unreachable(_)));
+    gauge!(metric::ENGINE_REACHABLE).set(f64::from(u8::from(reachable)));
+    if let Err(error) = &result {
+        tracing::debug!(operation, %error, "engine call failed");
+    }
+    result
+}
+
+/// Records a call when it drops, so that one whose asker has left is counted too.
+struct Observed {
+    operation: &'static str,
+    begun: Instant,
+    outcome: &'static str,
+}
+
+impl Drop for Observed {
+    fn drop(&mut self) {
+        let labels = [("operation", self.operation), ("outcome", self.outcome)];
+        counter!(metric::ENGINE_CALLS, &labels).increment(1);
+        histogram!(metric::ENGINE_SECONDS, "operation" => self.operation)
+            .record(self.begun.elapsed());
+    }
+}

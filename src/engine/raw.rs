@@ -1,0 +1,171 @@
+//! Calls whose answers are handed on as the engine wrote them.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use serde::Deserialize;
+
+use super::{ContainerId, Error, wire::Wire};
+
+/// The most that is read of an answer which the agent must understand.
+const MAX_READ: usize = 4 * 1024 * 1024;
+
+/// A header of every answer of Docker's and Podman's `/_ping`, and of nobody else's.
+const API_VERSION: &str = "api-version";
+
+/// The engine's answer to a question.
+#[derive(Debug)]
+pub struct Answer {
+    /// As the engine sent it, if it did.
+    pub content_type: Option<HeaderValue>,
+    /// The untouched bytes, as they arrive.
+    pub body: Incoming,
+}
+
+/// What the agent needs to know of a container; a small part of an inspect.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Facts {
+    /// The full id.
+    #[serde(rename = "Id")]
+    pub id: String,
+    /// The part that is given at its creation.
+    #[serde(rename = "Config")]
+    pub config: Config,
+}
+
+/// The part of [`Facts`] that is given at a container's creation.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Config {
+    /// Whether it has a terminal, and so a log without frames.
+    #[serde(rename = "Tty", default)]
+    pub tty: bool,
+    /// The grace period of a stop in seconds: negative for no end, none for the engine's default (10 s).
+    #[serde(rename = "StopTimeout", default)]
+    pub stop_timeout: Option<i64>,
+}
+
+/// How much of a log's end is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tail {
+    /// All of it.
+    All,
+    /// That many lines.
+    Lines(u32),
+}
+
+impl fmt::Display for Tail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Lines(lines) => lines.fmt(f),
+        }
+    }
+}
+
+/// Which part of a log is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogQuery {
+    /// Whether to go on with what is written from now on.
+    pub follow: bool,
+    /// Where to begin, counted from the end.
+    pub tail: Tail,
+    /// Nothing that was written before.
+    pub since: Option<jiff::Timestamp>,
+    /// Nothing that was written after.
+    pub until: Option<jiff::Timestamp>,
+}
+
+impl LogQuery {
+    fn path(&self, id: &str) -> String {
+        use std::fmt::Write;
+
+        let mut path = format!(
+            "/containers/{id}/logs?stdout=1&stderr=1&timestamps=1&follow={}&tail={}",
+            u8::from(self.follow),
+            self.tail
+        );
+        for (name, time) in [("since", self.since), ("until", self.until)] {
+            if let Some(time) = time {
+                let (seconds, nanos) = (time.as_second(), time.subsec_nanosecond());
+                write!(path, "&{name}={seconds}.{nanos:09}").expect("a String takes everything");
+            }
+        }
+        path
+    }
+}
+
+/// The engine's API without types.
+#[derive(Clone, Debug)]
+pub(super) struct Raw {
+    wire: Wire,
+}
+
+impl Raw {
+    pub(super) fn new(wire: Wire) -> Self {
+        Self { wire }
+    }
+
+    /// The answer to `GET path`, if the engine says yes.
+    pub(super) async fn get(&self, path: &str) -> Result<Answer, Error> {
+        let (parts, body) = self.fetch(path).await?.into_parts();
+        Ok(Answer {
+            content_type: parts.headers.get(CONTENT_TYPE).cloned(),
+            body,
+        })
+    }
+
+    pub(super) async fn ping(&self) -> Result<(), Error> {
+        match self.fetch("/_ping").await {
+            Ok(answer) if answer.headers().contains_key(API_VERSION) => Ok(()),
+            // A proxy in front of the engine may refuse a ping, and then says so itself.
+            Ok(_) | Err(Error::Broken(_) | Error::Refused { .. }) => Err(Error::NotAnEngine),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) async fn facts(&self, id: &ContainerId) -> Result<Facts, Error> {
+        let answer = self.fetch(&format!("/containers/{id}/json")).await?;
+        let bytes = read(answer.into_body()).await?;
+        serde_json::from_slice(&bytes).map_err(|error| Error::Broken(error.into()))
+    }
+
+    pub(super) async fn logs(&self, facts: &Facts, query: &LogQuery) -> Result<Incoming, Error> {
+        Ok(self.fetch(&query.path(&facts.id)).await?.into_body())
+    }
+
+    async fn fetch(&self, path: &str) -> Result<Response<Incoming>, Error> {
+        let request = Request::get(self.wire.base() + path)
+            .body(Full::<Bytes>::default())
+            .map_err(|error| Error::Broken(error.into()))?;
+        let answer = self.wire.send(request).await?;
+        match answer.status() {
+            StatusCode::OK => Ok(answer),
+            status if status.as_u16() >= 400 => {
+                let message = message(&read(answer.into_body()).await?);
+                Err(Error::Refused { status, message })
+            }
+            status => Err(Error::Broken(format!("unexpected status {status}").into())),
+        }
+    }
+}
+
+/// An answer's body as a whole, if it is not too long to be true.
+async fn read(body: Incoming) -> Result<Bytes, Error> {
+    let whole = Limited::new(body, MAX_READ).collect().await;
+    Ok(whole.map_err(Error::Broken)?.to_bytes())
+}
+
+/// What the engine says in an answer that is an error.
+fn message(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Said {
+        message: String,
+    }
+    match serde_json::from_slice::<Said>(body) {
+        Ok(said) => said.message,
+        Err(_) => String::from_utf8_lossy(body).trim().to_owned(),
+    }
+}

@@ -1,0 +1,168 @@
+//! The pooled HTTP client under everything that is asked of the engine, over a unix socket or TCP.
+
+use std::{
+    fmt,
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{Request, Response, Uri};
+use http_body_util::Full;
+use hyper::{
+    body::Incoming,
+    rt::{Read, ReadBufCursor, Write},
+};
+use hyper_util::{
+    client::legacy::{
+        Client,
+        connect::{Connected, Connection},
+    },
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_util::either::Either;
+use tower::Service;
+
+use super::{Address, Error};
+
+/// How long an unused connection is kept. Podman closes its side after 10 s, Docker never.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// How many unused connections are kept.
+const MAX_IDLE: usize = 16;
+
+/// The most that is read ahead of whoever takes an answer.
+const READ_AHEAD: usize = 64 * 1024;
+
+/// A client of one engine; clones share its connections.
+#[derive(Clone)]
+pub struct Wire {
+    client: Client<Connector, Full<Bytes>>,
+    address: Arc<Address>,
+    authority: Arc<str>,
+}
+
+impl Wire {
+    /// A client of the engine at `address`. Nothing is connected yet.
+    pub fn new(address: &Address) -> Self {
+        let address = Arc::new(address.clone());
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(MAX_IDLE)
+            .http1_max_buf_size(READ_AHEAD)
+            .build(Connector {
+                address: Arc::clone(&address),
+            });
+        Self {
+            client,
+            authority: address.authority().into(),
+            address,
+        }
+    }
+
+    /// Where requests must be addressed to: `http://host[:port]`.
+    pub fn base(&self) -> String {
+        format!("http://{}", self.authority)
+    }
+
+    /// Sends a request and waits for the head of its answer, whatever its status.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unreachable`] or [`Error::Broken`].
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
+        Ok(self.client.request(request).await?)
+    }
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Wire({})", self.address)
+    }
+}
+
+/// Connects to the one address, whatever a request's URI says.
+#[derive(Clone, Debug)]
+struct Connector {
+    address: Arc<Address>,
+}
+
+impl Service<Uri> for Connector {
+    type Response = Socket;
+    type Error = io::Error;
+    type Future = BoxFuture<'static, io::Result<Socket>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let address = Arc::clone(&self.address);
+        Box::pin(async move {
+            let stream = match &*address {
+                Address::Unix(path) => Either::Left(UnixStream::connect(path).await?),
+                Address::Tcp { host, port } => {
+                    let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                    stream.set_nodelay(true)?;
+                    Either::Right(stream)
+                }
+            };
+            Ok(Socket(TokioIo::new(stream)))
+        })
+    }
+}
+
+/// A connection of either kind.
+struct Socket(TokioIo<Either<UnixStream, TcpStream>>);
+
+impl Connection for Socket {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl Read for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl Write for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+    }
+}

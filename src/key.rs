@@ -1,0 +1,337 @@
+//! The auth key: read, checked, or made on first start.
+
+use std::{
+    fmt,
+    fs::{self, File, Permissions},
+    io::{self, Read, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use middleware::auth::KeyDigest;
+use zeroize::Zeroizing;
+
+/// The key's file in the data folder.
+pub const FILE: &str = "_auth.key";
+
+const PREFIX: &str = "docker_ps_";
+const RANDOM_BYTES: usize = 64;
+const LEN: usize = PREFIX.len() + 2 * RANDOM_BYTES;
+
+/// The most that is read of a key file; a longer one holds no key.
+const MAX_LEN: u64 = 4096;
+
+/// An auth key: `docker_ps_` and 128 hex digits. It is wiped from memory when dropped.
+#[derive(Clone)]
+pub struct Key(Zeroizing<String>);
+
+impl Key {
+    /// The key itself, to be shown or sent, never logged.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// What requests' keys are compared with.
+    pub fn digest(&self) -> KeyDigest {
+        KeyDigest::of(self.0.as_bytes())
+    }
+
+    /// A new key from the operating system's random numbers.
+    fn generate() -> Result<Self, KeyError> {
+        let mut random = Zeroizing::new([0; RANDOM_BYTES]);
+        getrandom::fill(random.as_mut_slice()).map_err(|error| KeyError::Random(error.into()))?;
+        let mut key = Zeroizing::new(String::with_capacity(LEN));
+        key.push_str(PREFIX);
+        key.push_str(&Zeroizing::new(hex::encode(random.as_slice())));
+        Ok(Self(key))
+    }
+
+    /// The key in a file's content, white space around it aside.
+    fn parse(content: &[u8]) -> Result<Self, &'static str> {
+        let text = std::str::from_utf8(content)
+            .map_err(|_| "it is not text")?
+            .trim();
+        let digits = text
+            .strip_prefix(PREFIX)
+            .ok_or("it does not begin with docker_ps_")?;
+        if text.len() != LEN {
+            return Err("its length is wrong: docker_ps_ and 128 hex digits are expected");
+        }
+        if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err("it holds other characters than hex digits");
+        }
+        Ok(Self(Zeroizing::new(text.into())))
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(redacted)")
+    }
+}
+
+/// Why there is no key.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The file holds no key; it has been deleted, so that the next start makes a new one.
+    #[error("The auth key in {} is invalid: {reason}. The file has been deleted; the next start makes a new key.", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The file holds no key and cannot be deleted.
+    #[error("The auth key in {} is invalid: {reason}. The file cannot be deleted: {error}", path.display())]
+    InvalidAndStuck {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+        /// Why it is still there.
+        error: io::Error,
+    },
+    /// The file is there and cannot be read; nothing has been changed.
+    #[error("Cannot read the auth key in {}: {error}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The key cannot be kept; there is none.
+    #[error("Cannot write the auth key to {}: {error}. Is the folder writable for this user, and on a volume that is not full?", path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The operating system has no random numbers.
+    #[error("Cannot make an auth key: {0}")]
+    Random(io::Error),
+}
+
+/// The key of the data folder; made, with the folder, where there is none.
+///
+/// # Errors
+///
+/// If the file is bad (then it is deleted), or cannot be read or written.
+pub fn load_or_create(folder: &Path) -> Result<Key, KeyError> {
+    let path = folder.join(FILE);
+    if let Some(key) = load(&path)? {
+        return Ok(key);
+    }
+    let key = Key::generate()?;
+    match create(folder, &path, &key) {
+        Ok(()) => Ok(key),
+        // Another agent was faster; its key is the key.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            load(&path)?.ok_or(KeyError::Unwritable { path, error })
+        }
+        Err(error) => Err(KeyError::Unwritable { path, error }),
+    }
+}
+
+/// The key in the file, if there is a file. Nothing is made, and a bad file is deleted.
+///
+/// # Errors
+///
+/// If it is bad or cannot be read.
+pub fn load(path: &Path) -> Result<Option<Key>, KeyError> {
+    let content = match read(path) {
+        Ok(content) => content,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            let path = path.into();
+            return Err(KeyError::Unreadable { path, error });
+        }
+    };
+    match Key::parse(&content) {
+        Ok(key) => {
+            keep_private(path);
+            Ok(Some(key))
+        }
+        Err(reason) => {
+            let path = PathBuf::from(path);
+            Err(match fs::remove_file(&path) {
+                Ok(()) => KeyError::Invalid { path, reason },
+                Err(error) => KeyError::InvalidAndStuck {
+                    path,
+                    reason,
+                    error,
+                },
+            })
+        }
+    }
+}
+
+/// The key in the file; nothing is made and nothing deleted.
+///
+/// # Errors
+///
+/// If the file cannot be read or holds no key.
+pub fn peek(path: &Path) -> io::Result<Key> {
+    let invalid = |reason| io::Error::new(io::ErrorKind::InvalidData, reason);
+    Key::parse(&read(path)?).map_err(invalid)
+}
+
+/// The file's content, without waiting for a writer where it is a FIFO.
+fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    let file = File::options()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut content = Zeroizing::new(Vec::with_capacity(MAX_LEN as usize));
+    file.take(MAX_LEN).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+/// Takes the file, which the original agent made readable for everyone, away from all but its owner.
+fn keep_private(path: &Path) {
+    let is_open = |mode: u32| mode & 0o077 != 0;
+    let Ok(meta) = fs::metadata(path) else { return };
+    if is_open(meta.permissions().mode())
+        && let Err(error) = fs::set_permissions(path, Permissions::from_mode(0o600))
+    {
+        tracing::warn!(path = %path.display(), %error, "the auth key's file is open to other users");
+    }
+}
+
+/// Writes the file so that it is there whole or not at all, even after a power cut, and never over
+/// another.
+fn create(folder: &Path, path: &Path, key: &Key) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let draft = folder.join(format!("{FILE}.{}", std::process::id()));
+    let written = write(&draft, key).and_then(|()| match fs::hard_link(&draft, path) {
+        // Some volumes have no hard links. What they have is a rename, which would replace.
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists && !path.exists() => {
+            fs::rename(&draft, path)
+        }
+        linked => linked,
+    });
+    let _gone_already_if_renamed = fs::remove_file(&draft);
+    written?;
+    File::open(folder)?.sync_all()
+}
+
+fn write(path: &Path, key: &Key) -> io::Result<()> {
+    // Of a start that was killed in here.
+    let _mostly_not_there = fs::remove_file(path);
+    let mut file = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(key.reveal().as_bytes())?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> tempfile::TempDir {
+        tempfile::tempdir().unwrap()
+    }
+
+    #[test]
+    fn makes_a_key_once_and_for_its_owner_only() {
+        let folder = folder();
+        let data = folder.path().join("a/b");
+        let made = load_or_create(&data).unwrap();
+        let read = load_or_create(&data).unwrap();
+        assert_eq!(made.reveal(), read.reveal());
+        assert_eq!(made.reveal().len(), 138);
+        let meta = fs::metadata(data.join(FILE)).unwrap();
+        assert_eq!(meta.permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(&data).unwrap().count(), 1, "the draft is left");
+    }
+
+    #[test]
+    fn two_keys_differ() {
+        let (one, other) = (Key::generate().unwrap(), Key::generate().unwrap());
+        assert_ne!(one.reveal(), other.reveal());
+    }
+
+    #[test]
+    fn trims_white_space_and_closes_an_open_file() {
+        let folder = folder();
+        let path = folder.path().join(FILE);
+        let key = Key::generate().unwrap();
+        fs::write(&path, format!("\n  {}\r\n", key.reveal())).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(
+            load_or_create(folder.path()).unwrap().reveal(),
+            key.reveal()
+        );
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn deletes_a_bad_file_and_says_why() {
+        let good = Key::generate().unwrap();
+        let good = good.reveal();
+        let cases: [(Vec<u8>, &str); 7] = [
+            (vec![], "does not begin"),
+            (
+                good.replace("docker_ps_", "docker-ps-").into(),
+                "does not begin",
+            ),
+            (good[..137].into(), "length"),
+            (format!("{good}0").into(), "length"),
+            (format!("{}g", &good[..137]).into(), "hex"),
+            (vec![0xff; 138], "not text"),
+            (vec![b' '; 10_000], "does not begin"),
+        ];
+        for (content, reason) in cases {
+            let folder = folder();
+            let path = folder.path().join(FILE);
+            fs::write(&path, content).unwrap();
+            let error = load_or_create(folder.path()).unwrap_err();
+            assert!(matches!(error, KeyError::Invalid { .. }), "{error}");
+            assert!(error.to_string().contains(reason), "{error}");
+            assert!(!path.exists());
+        }
+    }
+
+    #[test]
+    fn leaves_alone_what_it_cannot_read() {
+        let folder = folder();
+        let path = folder.path().join(FILE);
+        fs::create_dir(&path).unwrap();
+        let error = load_or_create(folder.path()).unwrap_err();
+        assert!(matches!(error, KeyError::Unreadable { .. }), "{error}");
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn says_where_it_cannot_write() {
+        let folder = folder();
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        let error = load_or_create(&file.join("data")).unwrap_err();
+        assert!(error.to_string().contains("file/data/_auth.key"), "{error}");
+    }
+
+    #[test]
+    fn never_replaces_a_key_that_came_in_between() {
+        let folder = folder();
+        let path = folder.path().join(FILE);
+        let first = Key::generate().unwrap();
+        create(folder.path(), &path, &first).unwrap();
+        let error = create(folder.path(), &path, &Key::generate().unwrap()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(load(&path).unwrap().unwrap().reveal(), first.reveal());
+    }
+
+    #[test]
+    fn is_never_shown_by_debug() {
+        let key = Key::generate().unwrap();
+        assert_eq!(format!("{key:?}"), "Key(redacted)");
+    }
+}

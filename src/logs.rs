@@ -1,0 +1,78 @@
+//! The log pipeline: an engine's bytes → records → whole lines → what a client is sent.
+//!
+//! Each stage is a stream over the one before and holds no more than it must: the head of a record, the
+//! parts of a line that is not whole yet, a buffer of what is about to be sent. Nothing is read that
+//! nobody waits for, and dropping the last stage closes the engine's connection.
+
+pub mod batch;
+pub mod demux;
+pub mod lines;
+pub mod sse;
+pub mod terminal;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::TryStreamExt;
+use http_body_util::BodyDataStream;
+use middleware::BoxError;
+use tokio_stream::Stream;
+use tokio_util::either::Either;
+
+pub use self::{
+    batch::Batch,
+    demux::{Demux, Piece, Source},
+    lines::{Line, Lines},
+    terminal::Terminal,
+};
+use crate::engine::Log;
+
+/// Why a log ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The connection to the engine broke.
+    #[error("the Docker Engine stopped sending: {}", crate::engine::error::chain(.0.as_ref()))]
+    Engine(BoxError),
+    /// The engine said, inside the log, that it cannot read on.
+    #[error("the Docker Engine reports: {0}")]
+    Reported(String),
+    /// The bytes are no frames.
+    #[error("the Docker Engine sent a broken log frame")]
+    BadFrame,
+    /// The bytes end within a frame.
+    #[error("the Docker Engine stopped sending within a log frame")]
+    CutShort,
+}
+
+/// The whole lines of a log, none with more than `max_line` bytes of text.
+pub fn lines(
+    log: Log,
+    max_line: usize,
+) -> impl Stream<Item = Result<Line, LogError>> + Send + Unpin {
+    let bytes = BodyDataStream::new(log.body).map_err(|error| LogError::Engine(error.into()));
+    decode(bytes, log.facts.config.tty, max_line)
+}
+
+/// The part of the pipeline that every form of answer shares.
+pub fn decode<S>(bytes: S, tty: bool, max_line: usize) -> Lines<Either<Terminal<S>, Demux<S>>>
+where
+    S: Stream<Item = Result<Bytes, LogError>> + Unpin,
+{
+    let pieces = if tty {
+        Either::Left(Terminal::new(bytes))
+    } else {
+        Either::Right(Demux::new(bytes))
+    };
+    Lines::new(pieces, tty, max_line)
+}
+
+/// Puts what was too little for a stage in front of what came next. The rest is always short, and mostly
+/// there is none, so this seldom copies.
+fn append(rest: &mut Bytes, more: Bytes) {
+    if rest.is_empty() {
+        *rest = more;
+    } else {
+        let mut joined = BytesMut::with_capacity(rest.len() + more.len());
+        joined.extend_from_slice(rest);
+        joined.extend_from_slice(&more);
+        *rest = joined.freeze();
+    }
+}

@@ -1,0 +1,172 @@
+//! Whole lines → bytes of an answer, as many lines at once as are there.
+//!
+//! A line by itself would cost a chunk on the wire and a wake-up for each; a batch ends when no more lines
+//! are ready, so no line waits for another.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::{Bytes, BytesMut};
+use metrics::{Counter, Gauge, counter, gauge};
+use tokio_stream::Stream;
+
+use super::{Line, LogError};
+use crate::telemetry::name as metric;
+
+/// A batch that has grown to this goes out.
+const ENOUGH: usize = 16 * 1024;
+
+/// How lines and what is around them look in an answer.
+pub trait Form {
+    /// Writes what stands for one line.
+    fn line(&mut self, line: &Line, out: &mut BytesMut);
+
+    /// Writes what stands at the end of a log that was read to its end.
+    fn end(&mut self, _out: &mut BytesMut) {}
+}
+
+/// Counts one log answer for as long as it is sent.
+#[derive(Debug)]
+pub struct Sent {
+    open: Gauge,
+    lines: Counter,
+    bytes: Counter,
+}
+
+impl Sent {
+    /// An answer of `route` begins.
+    pub fn begin(route: &'static str) -> Self {
+        let open = gauge!(metric::STREAMS, "route" => route);
+        open.increment(1.0);
+        Self {
+            open,
+            lines: counter!(metric::LINES, "route" => route),
+            bytes: counter!(metric::BYTES, "route" => route),
+        }
+    }
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        self.open.decrement(1.0);
+    }
+}
+
+/// The last stage; see the [module](self).
+#[derive(Debug)]
+pub struct Batch<S, F> {
+    lines: S,
+    form: F,
+    buf: BytesMut,
+    sent: Sent,
+    /// What is said once the buffer is out.
+    over: Option<Result<(), LogError>>,
+    done: bool,
+}
+
+impl<S, F: Form> Batch<S, F> {
+    /// Writes each of `lines` in its `form`, after `opening`, and counts them in `sent`.
+    pub fn new(lines: S, form: F, opening: &[u8], sent: Sent) -> Self {
+        Self {
+            lines,
+            form,
+            buf: BytesMut::from(opening),
+            sent,
+            over: None,
+            done: false,
+        }
+    }
+}
+
+impl<S, F> Stream for Batch<S, F>
+where
+    S: Stream<Item = Result<Line, LogError>> + Unpin,
+    F: Form + Unpin,
+{
+    type Item = Result<Bytes, LogError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if this.done {
+            return Poll::Ready(None);
+        }
+        let mut written = 0;
+        while this.over.is_none() && this.buf.len() < ENOUGH {
+            match Pin::new(&mut this.lines).poll_next(cx) {
+                Poll::Ready(Some(Ok(line))) => {
+                    this.form.line(&line, &mut this.buf);
+                    written += 1;
+                }
+                Poll::Ready(Some(Err(error))) => this.over = Some(Err(error)),
+                Poll::Ready(None) => {
+                    this.form.end(&mut this.buf);
+                    this.over = Some(Ok(()));
+                }
+                Poll::Pending => break,
+            }
+        }
+        this.sent.lines.increment(written);
+        if !this.buf.is_empty() {
+            this.sent.bytes.increment(this.buf.len() as u64);
+            return Poll::Ready(Some(Ok(this.buf.split().freeze())));
+        }
+        match this.over.take() {
+            Some(over) => {
+                this.done = true;
+                Poll::Ready(over.err().map(Err))
+            }
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// `{"logs":["…","…"]}`, blank lines left out.
+#[derive(Debug, Default)]
+pub struct Json {
+    begun: bool,
+}
+
+impl Json {
+    /// What stands before the first line.
+    pub const OPENING: &'static [u8] = b"{\"logs\":[";
+}
+
+impl Form for Json {
+    fn line(&mut self, line: &Line, out: &mut BytesMut) {
+        if line.text().trim_ascii().is_empty() {
+            return;
+        }
+        if self.begun {
+            out.extend_from_slice(b",");
+        }
+        self.begun = true;
+        json_string(&line.bytes, out);
+    }
+
+    fn end(&mut self, out: &mut BytesMut) {
+        out.extend_from_slice(b"]}");
+    }
+}
+
+/// The log as a file: each line as it is, ended by `\n` if it was ended at all.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Text;
+
+impl Form for Text {
+    fn line(&mut self, line: &Line, out: &mut BytesMut) {
+        out.extend_from_slice(String::from_utf8_lossy(&line.bytes).as_bytes());
+        if !line.open {
+            out.extend_from_slice(b"\n");
+        }
+    }
+}
+
+/// `bytes` as a JSON string, in which U+FFFD stands for what is no UTF-8.
+pub(super) fn json_string(bytes: &[u8], out: &mut BytesMut) {
+    use bytes::BufMut;
+
+    let text = String::from_utf8_lossy(bytes);
+    serde_json::to_writer(out.writer(), &text).expect("a buffer takes every string");
+}

@@ -1,0 +1,291 @@
+//! Pieces of records → whole lines.
+//!
+//! The engine writes a time in front of each record. A record that does not end in a newline is a part of
+//! a line (it cuts them after 16,384 bytes): the next one of the same source with the same time goes on
+//! with it, and its time is taken out. Of a container with a terminal lines end in `\r\n`.
+//!
+//! A line that lies in one piece is handed on without a copy.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio_stream::Stream;
+
+use super::{
+    LogError,
+    demux::{Piece, Source},
+};
+
+/// The longest time that an engine writes, with the space behind it.
+pub(super) const MAX_STAMP: usize = "2006-01-02T15:04:05.000000000+00:00 ".len();
+
+/// The most that is kept of an error which the engine reports inside a log.
+const MAX_REPORT: usize = 4 * 1024;
+
+/// One line of a log: `TIME SPACE TEXT`, without its newline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Where it was written.
+    pub source: Source,
+    /// All of it.
+    pub bytes: Bytes,
+    /// The length of the time and its space: 0 where the engine wrote none.
+    pub stamp: usize,
+    /// Whether it goes on with a line that was too long; it repeats its time.
+    pub continued: bool,
+    /// Whether the log ends before the line does, so that there is no newline.
+    pub open: bool,
+}
+
+impl Line {
+    /// The line without its time.
+    pub fn text(&self) -> &[u8] {
+        &self.bytes[self.stamp..]
+    }
+}
+
+/// The length of the time at the beginning of a record and of the space behind it, or 0.
+pub(super) fn stamp_len(bytes: &[u8]) -> usize {
+    let head = &bytes[..bytes.len().min(MAX_STAMP)];
+    match memchr::memchr(b' ', head) {
+        Some(end) if end >= 20 && head[4] == b'-' && head[10] == b'T' && head[19] == b'.' => {
+            end + 1
+        }
+        _ => 0,
+    }
+}
+
+/// The second stage; see the [module](self).
+#[derive(Debug)]
+pub struct Lines<S> {
+    inner: S,
+    stdout: Part,
+    stderr: Part,
+    report: Vec<u8>,
+    piece: Option<Piece>,
+    state: State,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    Reading,
+    /// The log is over; lines without a newline may be left.
+    Draining,
+    Done,
+}
+
+impl<S> Lines<S> {
+    /// Joins pieces into lines of at most `max_line` bytes of text; the rest of a longer one follows in
+    /// further lines.
+    pub fn new(inner: S, tty: bool, max_line: usize) -> Self {
+        Self {
+            inner,
+            stdout: Part::new(Source::Stdout, tty, max_line),
+            stderr: Part::new(Source::Stderr, tty, max_line),
+            report: Vec::new(),
+            piece: None,
+            state: State::Reading,
+        }
+    }
+
+    /// The next line that ends within the piece at hand, which is used up to there.
+    fn take(&mut self) -> Result<Option<Line>, LogError> {
+        let Some(piece) = &mut self.piece else {
+            return Ok(None);
+        };
+        let part = match piece.source {
+            Source::Stdout => &mut self.stdout,
+            Source::Stderr => &mut self.stderr,
+            Source::System => {
+                let room = MAX_REPORT - self.report.len();
+                self.report
+                    .extend_from_slice(&piece.bytes[..piece.bytes.len().min(room)]);
+                if piece.last {
+                    let said = String::from_utf8_lossy(&self.report);
+                    return Err(LogError::Reported(said.trim().to_owned()));
+                }
+                return Ok(None);
+            }
+        };
+        Ok(part.next(piece))
+    }
+}
+
+impl<S> Stream for Lines<S>
+where
+    S: Stream<Item = Result<Piece, LogError>> + Unpin,
+{
+    type Item = Result<Line, LogError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        while this.state == State::Reading {
+            if let Some(line) = this.take().transpose() {
+                if line.is_err() {
+                    this.state = State::Done;
+                }
+                return Poll::Ready(Some(line));
+            }
+            this.piece = None;
+            match ready!(Pin::new(&mut this.inner).poll_next(cx)) {
+                Some(Ok(piece)) => this.piece = Some(piece),
+                Some(Err(error)) => {
+                    // What is there of an unfinished line is not a line, and is not passed off as one.
+                    this.state = State::Done;
+                    return Poll::Ready(Some(Err(error)));
+                }
+                None => this.state = State::Draining,
+            }
+        }
+        if this.state == State::Draining {
+            for part in [&mut this.stdout, &mut this.stderr] {
+                if !part.buf.is_empty() {
+                    let open = true;
+                    return Poll::Ready(Some(Ok(Line {
+                        open,
+                        ..part.line()
+                    })));
+                }
+            }
+        }
+        this.state = State::Done;
+        Poll::Ready(None)
+    }
+}
+
+/// The beginning of one source's next line.
+#[derive(Debug)]
+struct Part {
+    source: Source,
+    tty: bool,
+    max_line: usize,
+    /// Time and text; empty if and only if no line is under way.
+    buf: BytesMut,
+    stamp: usize,
+    continued: bool,
+}
+
+impl Part {
+    fn new(source: Source, tty: bool, max_line: usize) -> Self {
+        Self {
+            source,
+            tty,
+            // Room for one character, whatever it is.
+            max_line: max_line.max(4),
+            buf: BytesMut::new(),
+            stamp: 0,
+            continued: false,
+        }
+    }
+
+    /// The next line that ends within `piece`, of which the part that was used is taken away.
+    fn next(&mut self, piece: &mut Piece) -> Option<Line> {
+        if piece.first {
+            let stamp = stamp_len(&piece.bytes);
+            if self.buf.is_empty() {
+                return self.begin(stamp, piece).or_else(|| self.go_on(piece));
+            }
+            if piece.bytes[..stamp] != self.buf[..self.stamp] {
+                // A record of its own, so the line before it will never get its newline.
+                return Some(self.line());
+            }
+            piece.bytes.advance(stamp);
+            piece.first = false;
+        }
+        self.go_on(piece)
+    }
+
+    /// Begins a line with a record: hands it on as it is where all of it is there.
+    fn begin(&mut self, stamp: usize, piece: &mut Piece) -> Option<Line> {
+        piece.first = false;
+        self.stamp = stamp;
+        if let Some(end) = memchr::memchr(b'\n', &piece.bytes)
+            && (stamp..=stamp + self.max_line).contains(&end)
+            && end + 1 == piece.bytes.len()
+        {
+            let bytes = std::mem::take(&mut piece.bytes);
+            return Some(self.finish(bytes.slice(..end)));
+        }
+        self.buf.extend_from_slice(&piece.bytes.split_to(stamp));
+        None
+    }
+
+    /// Goes on with the line under way.
+    fn go_on(&mut self, piece: &mut Piece) -> Option<Line> {
+        while !piece.bytes.is_empty() {
+            let room = self.max_line - (self.buf.len() - self.stamp);
+            let most = piece.bytes.len().min(room + 1);
+            if let Some(end) = memchr::memchr(b'\n', &piece.bytes[..most]) {
+                self.buf.extend_from_slice(&piece.bytes.split_to(end));
+                piece.bytes.advance(1);
+                let line = self.line();
+                // Where a record has more lines than one, they share its time.
+                if !piece.bytes.is_empty() {
+                    self.buf.extend_from_slice(&line.bytes[..line.stamp]);
+                }
+                // Of a line that was just not too long, the split may leave nothing but its `\r`.
+                if line.continued && line.text().is_empty() {
+                    continue;
+                }
+                return Some(line);
+            }
+            if most <= room {
+                self.buf.extend_from_slice(&piece.bytes.split_to(most));
+                continue;
+            }
+            self.buf.extend_from_slice(&piece.bytes.split_to(room));
+            return Some(self.split());
+        }
+        None
+    }
+
+    /// The line under way, as it is.
+    fn line(&mut self) -> Line {
+        let bytes = self.buf.split().freeze();
+        self.finish(bytes)
+    }
+
+    fn finish(&mut self, mut bytes: Bytes) -> Line {
+        if self.tty && bytes.ends_with(b"\r") {
+            bytes.truncate(bytes.len() - 1);
+        }
+        Line {
+            source: self.source,
+            bytes,
+            stamp: self.stamp,
+            continued: std::mem::take(&mut self.continued),
+            open: false,
+        }
+    }
+
+    /// As much of the line under way as a line may hold, which is what there is, but for a character
+    /// that would be torn. The rest goes on with the same time.
+    fn split(&mut self) -> Line {
+        let rest = self.buf.split_off(whole_chars(&self.buf, self.stamp));
+        let bytes = self.buf.split().freeze();
+        self.buf.reserve(self.stamp + rest.len());
+        self.buf.extend_from_slice(&bytes[..self.stamp]);
+        self.buf.extend_from_slice(&rest);
+        Line {
+            source: self.source,
+            bytes,
+            stamp: self.stamp,
+            continued: std::mem::replace(&mut self.continued, true),
+            open: false,
+        }
+    }
+}
+
+/// The length of `bytes` without a character of UTF-8 that begins at their end, behind `from`, and is not
+/// whole.
+fn whole_chars(bytes: &[u8], from: usize) -> usize {
+    let is_torn = |&at: &usize| {
+        std::str::from_utf8(&bytes[at..])
+            .is_err_and(|error| error.valid_up_to() == 0 && error.error_len().is_none())
+    };
+    let tail = bytes.len().saturating_sub(3).max(from);
+    (tail..bytes.len()).find(is_torn).unwrap_or(bytes.len())
+}

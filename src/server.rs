@@ -1,0 +1,189 @@
+//! Listeners, connections and their limits, and the drain.
+
+use std::{
+    convert::Infallible,
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::{body::Incoming, server::conn::http1};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
+use metrics::gauge;
+use middleware::{BoxError, trace::Peer};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tower::{Service, ServiceExt};
+
+use crate::telemetry::name as metric;
+
+/// How long a client may take to send a request's head, and how long a connection may be unused.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest section of headers; a longer one is answered 431.
+const MAX_HEAD: usize = 64 * 1024;
+
+/// How long requests may go on once the agent is to stop.
+pub const DRAIN: Duration = Duration::from_secs(10);
+
+/// How long a peer may leave what was sent unacknowledged. A client that reads slowly acknowledges
+/// whenever it makes room, which at some KiB a second is about once a minute.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(180);
+
+/// When an idle connection is probed for the first time, and how often from then on.
+const PROBE: Duration = Duration::from_secs(30);
+
+/// How long to wait where a connection cannot be taken, for want of descriptors, say.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How many connections may wait to be taken.
+const BACKLOG: i32 = 1024;
+
+/// One of the agent's listeners.
+#[derive(Debug)]
+pub struct Listener {
+    name: &'static str,
+    socket: TcpListener,
+    max_connections: usize,
+}
+
+impl Listener {
+    /// Listens at `address`. `[::]` is for IPv4 too, and means `0.0.0.0` where there is no IPv6.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system: the port is taken, or not allowed.
+    pub fn bind(
+        name: &'static str,
+        address: SocketAddr,
+        max_connections: usize,
+    ) -> io::Result<Self> {
+        let socket = match listen(address) {
+            Err(error) if is_without_ipv6(&error) && address.ip() == Ipv6Addr::UNSPECIFIED => {
+                listen((Ipv4Addr::UNSPECIFIED, address.port()).into())?
+            }
+            bound => bound?,
+        };
+        let listener = Self {
+            name,
+            socket,
+            max_connections,
+        };
+        let address = listener.socket.local_addr()?;
+        tracing::info!(listener = name, %address, "listening");
+        Ok(listener)
+    }
+
+    /// Serves connections until `stop` is cancelled, then lets those that are open finish for [`DRAIN`].
+    pub async fn serve<S, B>(self, service: S, stop: CancellationToken)
+    where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+        S: Clone + Send + 'static,
+        S::Future: Send,
+        B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        let graceful = GracefulShutdown::new();
+        let permits = Arc::new(Semaphore::new(self.max_connections));
+        let open = gauge!(metric::CONNECTIONS, "listener" => self.name);
+        open.set(0.0);
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(MAX_HEAD);
+        // Above the limit connections wait in the backlog; they are not turned away.
+        while let Some(permit) = stop
+            .run_until_cancelled(Arc::clone(&permits).acquire_owned())
+            .await
+        {
+            let Some(accepted) = stop.run_until_cancelled(self.accept()).await else {
+                break;
+            };
+            let Some((stream, peer)) = accepted else {
+                continue;
+            };
+            let service = service
+                .clone()
+                .map_request(move |mut request: Request<Incoming>| {
+                    request.extensions_mut().insert(Peer(peer));
+                    request
+                });
+            let connection =
+                http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+            let connection = graceful.watch(connection);
+            let open = open.clone();
+            tokio::spawn(async move {
+                open.increment(1.0);
+                if let Err(error) = connection.await {
+                    tracing::debug!(%peer, %error, "connection failed");
+                }
+                open.decrement(1.0);
+                drop(permit);
+            });
+        }
+        drop(self.socket);
+        let left = graceful.count();
+        tracing::info!(listener = self.name, connections = left, "draining");
+        if timeout(DRAIN, graceful.shutdown()).await.is_err() {
+            tracing::warn!(listener = self.name, "connections are cut off");
+        }
+    }
+
+    /// The next connection; none if it could not be taken.
+    async fn accept(&self) -> Option<(TcpStream, SocketAddr)> {
+        match self.socket.accept().await {
+            Ok((stream, peer)) => match prepare(&stream) {
+                Ok(()) => Some((stream, peer)),
+                // The client has gone already.
+                Err(_) => None,
+            },
+            Err(error) => {
+                tracing::warn!(listener = self.name, %error, "cannot take a connection");
+                sleep(ACCEPT_PAUSE).await;
+                None
+            }
+        }
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Whether the machine has no IPv6, or has it switched off.
+fn is_without_ipv6(error: &io::Error) -> bool {
+    let code = error.raw_os_error();
+    matches!(code, Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
+}
+
+/// Sees to it that a peer which has vanished is noticed.
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    let keepalive = TcpKeepalive::new().with_time(PROBE).with_interval(PROBE);
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))
+}

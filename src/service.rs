@@ -1,0 +1,126 @@
+//! The container service: one route table, one handler a route.
+
+pub mod body;
+pub mod containers;
+pub mod error;
+pub mod images;
+pub mod logs;
+pub mod query;
+pub mod routes;
+
+use std::{
+    future::{Ready, ready},
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, Either};
+use http::{Request, Response, Uri, Version};
+use tokio_util::sync::CancellationToken;
+use tower::Service;
+
+use self::routes::{Located, Op};
+pub use self::{
+    body::Body,
+    error::{Error, rescue},
+    routes::Route,
+};
+use crate::engine::Engine;
+
+type Answer = Result<Response<Body>, Error>;
+
+/// Does what the routes promise. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct ContainerService {
+    shared: Arc<Shared>,
+}
+
+/// What handlers have at hand.
+#[derive(Debug)]
+struct Shared {
+    engine: Engine,
+    logs: logs::Settings,
+}
+
+/// What handlers must know of a request.
+#[derive(Debug)]
+struct Question {
+    route: &'static Route,
+    uri: Uri,
+    version: Version,
+}
+
+impl Question {
+    /// The name in the path.
+    fn name<T: query::Name>(&self) -> Result<T, Error> {
+        query::name(self.route.id(self.uri.path()))
+    }
+
+    fn query(&self) -> &str {
+        self.uri.query().unwrap_or_default()
+    }
+}
+
+impl ContainerService {
+    /// A service on `engine`. A line of a log has at most `max_line` bytes of text, and log streams end
+    /// when `drain` is cancelled.
+    pub fn new(engine: Engine, max_line: usize, drain: CancellationToken) -> Self {
+        let logs = logs::Settings::new(max_line, drain);
+        Self {
+            shared: Arc::new(Shared { engine, logs }),
+        }
+    }
+}
+
+impl<B> Service<Request<B>> for ContainerService {
+    type Response = Response<Body>;
+    type Error = Error;
+    type Future = Either<Ready<Answer>, BoxFuture<'static, Answer>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// The request's body is dropped unread: no route has a use for one.
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (parts, _) = request.into_parts();
+        let Some(route) = Located::of(&parts.extensions) else {
+            return Either::Left(ready(Err(Error::NoSuchPath)));
+        };
+        if !route.takes(&parts.method) {
+            return Either::Left(ready(Err(Error::MethodNotAllowed(route.allow()))));
+        }
+        // The one answer that waits for nobody costs no box either.
+        if route.op == Op::Health {
+            return Either::Left(ready(Ok(health())));
+        }
+        let question = Question {
+            route,
+            uri: parts.uri,
+            version: parts.version,
+        };
+        Either::Right(Box::pin(answer(Arc::clone(&self.shared), question)))
+    }
+}
+
+async fn answer(shared: Arc<Shared>, question: Question) -> Answer {
+    let engine = &shared.engine;
+    match question.route.op {
+        Op::Health => Ok(health()),
+        Op::Containers => containers::list(engine).await,
+        Op::Container => containers::inspect(engine, &question.name()?).await,
+        Op::Act(action) => containers::act(engine, &question.name()?, action).await,
+        Op::RemoveContainer => containers::remove(engine, &question.name()?).await,
+        Op::Logs => logs::logs(engine, &shared.logs, &question).await,
+        Op::LogStream => logs::stream(engine, &shared.logs, &question).await,
+        Op::LogDownload => logs::download(engine, &shared.logs, &question).await,
+        Op::Images => images::list(engine).await,
+        Op::Image => images::inspect(engine, &question.name()?).await,
+        Op::RemoveImage => images::remove(engine, &question.name()?).await,
+    }
+}
+
+fn health() -> Response<Body> {
+    Response::new(Body::from(Bytes::from_static(b"OK")))
+}

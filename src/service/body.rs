@@ -1,0 +1,141 @@
+//! The body of every answer.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http::{HeaderValue, Response, header::CONTENT_TYPE};
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use middleware::BoxError;
+use pin_project_lite::pin_project;
+use tokio_stream::Stream;
+use tower_http::timeout::TimeoutBody;
+
+use crate::engine;
+
+/// How long the engine may pause within an answer.
+const STALL: Duration = Duration::from_secs(30);
+
+pin_project! {
+    /// What is sent after an answer's head.
+    #[project = BodyProj]
+    pub struct Body {
+        #[pin]
+        inner: Inner,
+    }
+}
+
+pin_project! {
+    #[project = InnerProj]
+    enum Inner {
+        Bytes { bytes: Option<Bytes> },
+        Engine { #[pin] body: TimeoutBody<Incoming> },
+        Stream { stream: Pin<Box<dyn Stream<Item = Result<Bytes, BoxError>> + Send>> },
+    }
+}
+
+impl Body {
+    /// The engine's own bytes, as they arrive.
+    pub fn engine(body: Incoming) -> Self {
+        Self {
+            inner: Inner::Engine {
+                body: TimeoutBody::new(STALL, body),
+            },
+        }
+    }
+
+    /// Bytes as they are made. An error cuts the answer short in a way that the client can see.
+    pub fn stream<S, E>(stream: S) -> Self
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send + 'static,
+        E: Into<BoxError> + 'static,
+    {
+        let stream = stream.map(|item| item.map_err(Into::into));
+        Self {
+            inner: Inner::Stream {
+                stream: Box::pin(stream),
+            },
+        }
+    }
+
+    /// Bytes as they are made, which cannot fail.
+    pub fn events(stream: impl Stream<Item = Bytes> + Send + 'static) -> Self {
+        Self::stream(stream.map(Ok::<_, Infallible>))
+    }
+}
+
+/// An answer that is the engine's, untouched.
+pub(super) fn untouched(answer: engine::raw::Answer) -> Response<Body> {
+    let json = HeaderValue::from_static("application/json");
+    with_type(
+        answer.content_type.unwrap_or(json),
+        Body::engine(answer.body),
+    )
+}
+
+/// An answer that is `value`.
+pub(super) fn json(value: &serde_json::Value) -> Response<Body> {
+    let json = HeaderValue::from_static("application/json");
+    with_type(json, Bytes::from(value.to_string()).into())
+}
+
+/// An answer of a media type.
+pub(super) fn with_type(media_type: HeaderValue, body: Body) -> Response<Body> {
+    let mut answer = Response::new(body);
+    answer.headers_mut().insert(CONTENT_TYPE, media_type);
+    answer
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        let bytes = (!bytes.is_empty()).then_some(bytes);
+        Self {
+            inner: Inner::Bytes { bytes },
+        }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.project().inner.project() {
+            InnerProj::Bytes { bytes } => {
+                Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+            }
+            InnerProj::Engine { body } => body.poll_frame(cx),
+            InnerProj::Stream { stream } => {
+                let item = ready!(stream.as_mut().poll_next(cx));
+                Poll::Ready(item.map(|item| item.map(Frame::data)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.inner {
+            Inner::Bytes { bytes } => bytes.is_none(),
+            Inner::Engine { body } => body.is_end_stream(),
+            Inner::Stream { .. } => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.inner {
+            Inner::Bytes { bytes } => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64)
+            }
+            Inner::Engine { body } => body.size_hint(),
+            Inner::Stream { .. } => SizeHint::default(),
+        }
+    }
+}

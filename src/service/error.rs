@@ -1,0 +1,70 @@
+//! What a handler may fail with, and the one place where a cause becomes a status.
+
+use http::{HeaderValue, Response, StatusCode, header::ALLOW};
+use middleware::{BoxError, refusal::refusal, timeout::Elapsed};
+
+use super::Body;
+use crate::engine;
+
+/// Why a request is not answered with what it asks for.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No route has the path.
+    #[error("There is no such path.")]
+    NoSuchPath,
+    /// The route does not answer the method, but these.
+    #[error("This path does not answer that method.")]
+    MethodNotAllowed(&'static str),
+    /// Something in the path or the query is not what it should be.
+    #[error("{0}")]
+    Bad(String),
+    /// The engine said no, or nothing.
+    #[error(transparent)]
+    Engine(#[from] engine::Error),
+    /// The engine took too long.
+    #[error(transparent)]
+    Slow(#[from] Elapsed),
+}
+
+impl Error {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::NoSuchPath => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Bad(_) => StatusCode::BAD_REQUEST,
+            Self::Engine(engine::Error::Refused { status, .. }) => *status,
+            Self::Engine(_) => StatusCode::BAD_GATEWAY,
+            Self::Slow(_) => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+}
+
+/// Turns whatever has gone wrong inside the stack into an answer.
+pub fn rescue(cause: BoxError) -> Response<Body> {
+    let error = match cause.downcast::<Error>() {
+        Ok(error) => *error,
+        Err(cause) => match cause.downcast::<Elapsed>() {
+            Ok(elapsed) => Error::Slow(*elapsed),
+            Err(cause) => {
+                tracing::error!(error = %cause, "unforeseen error");
+                let message = "The agent failed; its log has more.";
+                return refusal(StatusCode::INTERNAL_SERVER_ERROR, message);
+            }
+        },
+    };
+    let status = error.status();
+    if status.is_server_error() {
+        tracing::warn!(%error, "cannot answer");
+    }
+    let message = match &error {
+        Error::Slow(elapsed) => format!("The Docker Engine is too slow: {elapsed}."),
+        error => error.to_string(),
+    };
+    let mut answer = refusal(status, &message);
+    if let Error::MethodNotAllowed(methods) = error {
+        answer
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static(methods));
+    }
+    answer
+}

@@ -1,0 +1,238 @@
+//! The one list of routes. Whatever depends on a path is derived from it; nothing else names one.
+
+use std::{sync::LazyLock, time::Duration};
+
+use http::{Extensions, Method, Request};
+use matchit::Router;
+
+use crate::engine::Action;
+
+/// What a route does to the host, and how it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Asks whether the agent serves; the engine is not asked.
+    Probe,
+    /// Reads, and answers at once.
+    Read,
+    /// Reads a log, and answers for as long as that takes.
+    Stream,
+    /// Changes something, at once.
+    Action,
+    /// Waits for a container to stop, which may take as long as it was promised.
+    Stop,
+}
+
+/// What answers a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// `OK`.
+    Health,
+    /// Every container.
+    Containers,
+    /// One container.
+    Container,
+    /// Do something to one container and answer what it is then.
+    Act(Action),
+    /// Remove one container.
+    RemoveContainer,
+    /// A log once, or as a stream of the first dialect.
+    Logs,
+    /// A log as a stream of the second dialect.
+    LogStream,
+    /// A log as a file.
+    LogDownload,
+    /// Every image.
+    Images,
+    /// One image.
+    Image,
+    /// Remove one image.
+    RemoveImage,
+}
+
+/// One row of the table. Every route is a GET, as the app wants it.
+#[derive(Debug)]
+pub struct Route {
+    /// The path, with `{id}` for whatever is named.
+    pub template: &'static str,
+    /// What answers.
+    pub op: Op,
+    /// How it behaves.
+    pub kind: Kind,
+}
+
+/// The table.
+pub static ROUTES: [Route; 15] = [
+    route("/", Op::Health, Kind::Probe),
+    route("/containers", Op::Containers, Kind::Read),
+    route("/containers/{id}", Op::Container, Kind::Read),
+    route(
+        "/containers/{id}/start",
+        Op::Act(Action::Start),
+        Kind::Action,
+    ),
+    route("/containers/{id}/stop", Op::Act(Action::Stop), Kind::Stop),
+    route(
+        "/containers/{id}/restart",
+        Op::Act(Action::Restart),
+        Kind::Stop,
+    ),
+    route(
+        "/containers/{id}/pause",
+        Op::Act(Action::Pause),
+        Kind::Action,
+    ),
+    route(
+        "/containers/{id}/unpause",
+        Op::Act(Action::Unpause),
+        Kind::Action,
+    ),
+    route("/containers/{id}/remove", Op::RemoveContainer, Kind::Action),
+    route("/containers/{id}/logs", Op::Logs, Kind::Stream),
+    route("/containers/{id}/logs/stream", Op::LogStream, Kind::Stream),
+    route(
+        "/containers/{id}/logs/download",
+        Op::LogDownload,
+        Kind::Stream,
+    ),
+    route("/images", Op::Images, Kind::Read),
+    route("/images/{id}", Op::Image, Kind::Read),
+    route("/images/{id}/remove", Op::RemoveImage, Kind::Action),
+];
+
+const fn route(template: &'static str, op: Op, kind: Kind) -> Route {
+    Route { template, op, kind }
+}
+
+impl Route {
+    /// Whether asking changes nothing, so that `HEAD` may be asked too.
+    fn is_safe(&self) -> bool {
+        matches!(self.kind, Kind::Probe | Kind::Read | Kind::Stream)
+    }
+
+    /// Whether the route answers `method`.
+    pub fn takes(&self, method: &Method) -> bool {
+        *method == Method::GET || (*method == Method::HEAD && self.is_safe())
+    }
+
+    /// The methods it answers, as the header `Allow` has them.
+    pub fn allow(&self) -> &'static str {
+        if self.is_safe() { "GET, HEAD" } else { "GET" }
+    }
+
+    /// How long the head of an answer may take. A stop sets a limit of its own, since only its handler
+    /// knows the container's grace period.
+    pub fn limit(&self) -> Option<Duration> {
+        match self.kind {
+            Kind::Probe | Kind::Read | Kind::Stream => Some(Duration::from_secs(30)),
+            Kind::Action => Some(Duration::from_secs(120)),
+            Kind::Stop => None,
+        }
+    }
+
+    /// The segment of `path` where the template has `{id}`, escapes and all.
+    pub fn id<'a>(&self, path: &'a str) -> &'a str {
+        let mut pairs = self.template.split('/').zip(path.split('/'));
+        pairs
+            .find(|(name, _)| *name == "{id}")
+            .map_or("", |(_, id)| id)
+    }
+}
+
+/// The route of a request, in its extensions; none where its path is unknown.
+#[derive(Clone, Copy, Debug)]
+pub struct Located(pub Option<&'static Route>);
+
+impl Located {
+    /// What [`locate`] has put there.
+    pub fn of(extensions: &Extensions) -> Option<&'static Route> {
+        extensions.get().and_then(|Self(route)| *route)
+    }
+}
+
+/// Looks the request's path up and puts its route into its extensions. Nothing is refused here: what is
+/// unknown is found out behind auth only.
+pub fn locate<B>(mut request: Request<B>) -> Request<B> {
+    static ROUTER: LazyLock<Router<&'static Route>> = LazyLock::new(|| {
+        let mut router = Router::new();
+        for route in &ROUTES {
+            router
+                .insert(route.template, route)
+                .expect("the templates do not conflict");
+        }
+        router
+    });
+    let route = ROUTER
+        .at(request.uri().path())
+        .ok()
+        .map(|found| *found.value);
+    request.extensions_mut().insert(Located(route));
+    request
+}
+
+/// How long the head of the answer to a request may take.
+pub fn limit(extensions: &Extensions) -> Option<Duration> {
+    Located::of(extensions).and_then(Route::limit)
+}
+
+/// Whether a request only asks if the agent serves, as monitors do all the time.
+pub fn is_probe(extensions: &Extensions) -> bool {
+    Located::of(extensions).is_some_and(|route| route.kind == Kind::Probe)
+}
+
+/// The label of a request's route in metrics and logs.
+pub fn label(extensions: &Extensions) -> &'static str {
+    Located::of(extensions).map_or("unknown", |route| route.template)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn located(path: &str) -> Option<&'static Route> {
+        let request = locate(Request::builder().uri(path).body(()).unwrap());
+        Located::of(request.extensions())
+    }
+
+    #[test]
+    fn finds_every_route_by_its_own_template() {
+        for route in &ROUTES {
+            let path = route.template.replace("{id}", "4fa6");
+            let found = located(&path).unwrap();
+            assert_eq!(found.template, route.template);
+            assert_eq!(
+                found.id(&path),
+                if path == route.template { "" } else { "4fa6" }
+            );
+        }
+    }
+
+    #[test]
+    fn knows_nothing_else() {
+        for path in [
+            "/containers/",
+            "/container",
+            "//",
+            "/containers/a/",
+            "/containers/a/kill",
+            "/containers//start",
+            "/Containers",
+            "/containers/a/logs/",
+            "/images/a/b",
+            "/%63ontainers",
+            "/containers/a/b/start",
+        ] {
+            assert!(located(path).is_none(), "{path}");
+        }
+    }
+
+    #[test]
+    fn head_is_for_what_changes_nothing() {
+        for route in &ROUTES {
+            let acts = matches!(route.op, Op::Act(_) | Op::RemoveContainer | Op::RemoveImage);
+            assert_eq!(route.takes(&Method::HEAD), !acts, "{}", route.template);
+            assert_eq!(route.allow().contains("HEAD"), !acts);
+            assert!(route.takes(&Method::GET));
+            assert!(!route.takes(&Method::POST));
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Tracing set-up, the recorder of metrics, and every metric's name.
+
+use std::{io, time::Duration};
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::{filter::Targets, prelude::*};
+
+use crate::config::LogFormat;
+
+/// The names of the metrics. Labels are route templates, operations and statuses, never ids.
+pub mod name {
+    /// Counter; `route`, `method`, `status`.
+    pub const REQUESTS: &str = "docker_ps_agent_http_requests_total";
+    /// Histogram of seconds until an answer's head; `route`, `method`.
+    pub const REQUEST_SECONDS: &str = "docker_ps_agent_http_request_duration_seconds";
+    /// Gauge.
+    pub const IN_FLIGHT: &str = "docker_ps_agent_http_requests_in_flight";
+    /// Counter; `reason`: `missing` or `wrong`.
+    pub const REFUSED_KEYS: &str = "docker_ps_agent_refused_keys_total";
+    /// Gauge; `listener`: `api` or `metrics`.
+    pub const CONNECTIONS: &str = "docker_ps_agent_connections_open";
+    /// Counter; `operation`, `outcome`.
+    pub const ENGINE_CALLS: &str = "docker_ps_agent_engine_calls_total";
+    /// Histogram of seconds until the engine's answer; `operation`.
+    pub const ENGINE_SECONDS: &str = "docker_ps_agent_engine_call_duration_seconds";
+    /// Gauge; 1 or 0.
+    pub const ENGINE_REACHABLE: &str = "docker_ps_agent_engine_reachable";
+    /// Gauge; `route`.
+    pub const STREAMS: &str = "docker_ps_agent_log_streams_open";
+    /// Counter; `route`.
+    pub const LINES: &str = "docker_ps_agent_log_lines_sent_total";
+    /// Counter; `route`.
+    pub const BYTES: &str = "docker_ps_agent_log_bytes_sent_total";
+    /// Gauge, always 1; `version`.
+    pub const BUILD: &str = "docker_ps_agent_build_info";
+    /// In front of the names of the process's own metrics.
+    pub const PROCESS: &str = "docker_ps_agent_";
+}
+
+/// How often the recorder folds what has been recorded into its histograms.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// The upper bounds of the histograms, in seconds: from an answer out of memory to the grace of a stop.
+const BUCKETS: [f64; 14] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0,
+];
+
+/// Sends what is traced to standard output, a line each, as far as `filter` lets it through.
+pub fn init_tracing(format: LogFormat, filter: Targets) {
+    let layer = tracing_subscriber::fmt::layer().with_writer(io::stdout);
+    let layer = match format {
+        LogFormat::Pretty => layer
+            .with_ansi(io::IsTerminal::is_terminal(&io::stdout()))
+            .boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(layer.with_filter(filter))
+        .init();
+    std::panic::set_hook(Box::new(|panic| {
+        let location = panic.location().map(ToString::to_string);
+        let message = panic.payload_as_str().unwrap_or("no message");
+        tracing::error!(location, message, "panic; this is a bug in the agent");
+    }));
+}
+
+/// What renders the metrics.
+#[derive(Clone)]
+pub struct Metrics {
+    handle: PrometheusHandle,
+    process: metrics_process::Collector,
+}
+
+impl Metrics {
+    /// Installs the recorder of this process.
+    ///
+    /// # Errors
+    ///
+    /// If there is one already.
+    pub fn install() -> Result<Self, BuildError> {
+        let handle = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &BUCKETS)?
+            .install_recorder()?;
+        describe();
+        gauge!(name::BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+        let process = metrics_process::Collector::new(name::PROCESS);
+        process.describe();
+        Ok(Self { handle, process })
+    }
+
+    /// All metrics in Prometheus' text format, those of the process as they are now.
+    pub fn render(&self) -> String {
+        self.process.collect();
+        self.handle.render()
+    }
+
+    /// Keeps the recorder small, for ever: without this it keeps every sample until it is rendered.
+    pub async fn upkeep(self) {
+        let mut due = tokio::time::interval(UPKEEP);
+        loop {
+            due.tick().await;
+            self.handle.run_upkeep();
+        }
+    }
+}
+
+fn describe() {
+    use self::name::*;
+
+    describe_counter!(
+        REQUESTS,
+        "Requests answered, by route template, method and status"
+    );
+    describe_histogram!(
+        REQUEST_SECONDS,
+        Unit::Seconds,
+        "Time to the head of an answer"
+    );
+    describe_gauge!(IN_FLIGHT, "Requests whose answer is not sent to its end");
+    describe_counter!(REFUSED_KEYS, "Requests refused for their key");
+    describe_gauge!(CONNECTIONS, "Open connections of clients");
+    describe_counter!(
+        ENGINE_CALLS,
+        "Calls to the Docker Engine, by operation and outcome"
+    );
+    describe_histogram!(
+        ENGINE_SECONDS,
+        Unit::Seconds,
+        "Time to the head of an engine's answer"
+    );
+    describe_gauge!(
+        ENGINE_REACHABLE,
+        "Whether the last call reached the Docker Engine"
+    );
+    describe_gauge!(STREAMS, "Log answers that are being sent");
+    describe_counter!(LINES, "Log lines sent");
+    describe_counter!(BYTES, Unit::Bytes, "Bytes of log answers sent");
+    describe_gauge!(BUILD, "The agent's version");
+}
