@@ -6,6 +6,7 @@
     reason = "a helper may be there before the test that needs it"
 )]
 
+pub mod agent;
 pub mod client;
 pub mod scripted;
 pub mod sse;
