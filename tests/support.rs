@@ -8,6 +8,7 @@
 
 pub mod agent;
 pub mod client;
+pub mod dockerd;
 pub mod scripted;
 pub mod sse;
 pub mod wait;
