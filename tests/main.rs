@@ -10,4 +10,5 @@
     reason = "a test binary exports nothing: here `pub` means for the other modules"
 )]
 
+mod harness;
 mod support;

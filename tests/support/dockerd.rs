@@ -141,9 +141,10 @@ impl RealEngine {
 
     /// What the engine itself answers, byte for byte.
     pub async fn raw(&self, method: &str, path: &str) -> (StatusCode, HeaderMap, Bytes) {
-        self.try_raw(method, path)
+        let what = format!("{method} {path}");
+        wait::within(&what, 4 * wait::SOON, self.try_raw(method, path))
             .await
-            .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+            .unwrap_or_else(|error| panic!("{what}: {error}"))
     }
 
     async fn try_raw(

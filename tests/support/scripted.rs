@@ -154,7 +154,8 @@ impl RunningEngine {
     pub async fn stop(&self) {
         self.crash().await;
         if let Place::Unix(path) = &self.place {
-            std::fs::remove_file(path).ok();
+            // Moved away, not removed: the next socket cannot get the same inode.
+            std::fs::rename(path, self.folder.path().join("gone")).ok();
         }
     }
 

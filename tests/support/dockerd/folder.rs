@@ -70,12 +70,14 @@ fn sweep(base: &Path) {
 
 /// Ends what still runs in the folder, unmounts what is mounted there, removes it.
 fn clear(folder: &Path) {
+    let containers = containers(folder);
     kill_engine(folder);
-    kill_containers(folder);
+    kill_containers(&containers);
     // A process that is just ending may still write; each round takes what it left.
     for _ in 0..100 {
         unmount_all(folder);
         if mounts(folder).is_empty() && fs::remove_dir_all(folder).is_ok() {
+            remove_cgroups(&containers);
             return;
         }
         thread::sleep(Duration::from_millis(10));
@@ -96,20 +98,38 @@ fn kill_engine(folder: &Path) {
     }
 }
 
-/// Containers that outlived their shims: those whose cgroup is that of a container of this engine.
-fn kill_containers(folder: &Path) {
-    let Ok(containers) = fs::read_dir(folder.join("data/containers")) else {
-        return;
-    };
-    let ids: Vec<String> = containers
-        .flatten()
+/// The ids of the containers that were not removed.
+fn containers(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder.join("data/containers"));
+    let entries = entries.into_iter().flatten().flatten();
+    entries
         .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect();
+        .collect()
+}
+
+/// Containers that outlive their shims: the processes whose cgroup names them.
+fn kill_containers(ids: &[String]) {
     for (pid, process) in processes() {
         let cgroup = fs::read_to_string(process.join("cgroup")).unwrap_or_default();
         if ids.iter().any(|id| cgroup.contains(id.as_str())) {
             kill_process(pid, Signal::KILL).ok();
         }
+    }
+}
+
+/// The groups that a killed shim could not remove: one for each hierarchy of version 1, or one of version 2.
+fn remove_cgroups(ids: &[String]) {
+    let root = Path::new("/sys/fs/cgroup");
+    let hierarchies = fs::read_dir(root).into_iter().flatten().flatten();
+    let mut roots: Vec<PathBuf> = hierarchies.map(|entry| entry.path()).collect();
+    roots.push(root.to_owned());
+    for (root, id) in roots
+        .iter()
+        .flat_map(|root| ids.iter().map(move |id| (root, id)))
+    {
+        // Most of these do not exist; a group that is in use refuses.
+        fs::remove_dir(root.join("docker").join(id)).ok();
+        fs::remove_dir(root.join(format!("docker-{id}.scope"))).ok();
     }
 }
 
