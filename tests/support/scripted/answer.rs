@@ -9,7 +9,7 @@ use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
-use super::body::{Chunks, StreamHandle, fed};
+use super::body::{Chunks, StreamHandle, fed, torn};
 use crate::support::wait;
 
 /// What an engine says to one request. Cheap to clone: a route gives it to each who asks.
@@ -109,6 +109,12 @@ impl Answer {
             let bytes = stream::iter([Ok(bytes.clone())]);
             bytes.chain(stream::pending()).boxed()
         })
+    }
+
+    /// A chunked body that is torn after these bytes.
+    pub fn torn(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        Self::made(move || stream::iter([Ok(bytes.clone()), Err(torn())]).boxed())
     }
 
     /// No answer at all, on a connection that stays open.

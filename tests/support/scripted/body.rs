@@ -36,14 +36,18 @@ impl StreamHandle {
 
     /// Closes the connection with the body unfinished; what was sent before arrives.
     pub async fn abort(self) {
-        let torn = io::Error::other("torn by the script");
-        self.0.send(Err(torn)).await.ok();
+        self.0.send(Err(torn())).await.ok();
     }
 
     /// Returns when the reader has gone.
     pub async fn closed(&self) {
         self.0.closed().await;
     }
+}
+
+/// What makes hyper close a connection in the middle of a body.
+pub(super) fn torn() -> io::Error {
+    io::Error::other("torn by the script")
 }
 
 /// The chunks that `feed` writes. The feed runs inside the body, so it is dropped with it.
