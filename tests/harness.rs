@@ -1,0 +1,7 @@
+//! The harness keeps what it promises.
+
+mod agent;
+mod client;
+mod dockerd;
+mod scripted;
+mod sse;

@@ -1,0 +1,14 @@
+//! All integration tests, linked once: the harness in `support`, and one module for each theme.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test reports by panicking, and shows what its processes said"
+)]
+#![allow(
+    unreachable_pub,
+    reason = "a test binary exports nothing: here `pub` means for the other modules"
+)]
+
+mod harness;
+mod support;
