@@ -22,7 +22,7 @@ use tower_http::{ServiceBuilderExt, catch_panic::CatchPanicLayer};
 
 use crate::{
     request_id,
-    service::{ContainerService, rescue, routes},
+    service::{Body, rescue, routes},
     telemetry::name as metric,
 };
 
@@ -31,8 +31,8 @@ pub const AUTH_HEADER: HeaderName = HeaderName::from_static("x-auth-key");
 
 /// Builds the stack around `service`. It refuses whoever does not know the key of digest `key`, and
 /// everyone once `key_changed` is cancelled.
-pub fn stack<B>(
-    service: ContainerService,
+pub fn stack<S, B>(
+    service: S,
     key: KeyDigest,
     key_changed: CancellationToken,
 ) -> impl Service<
@@ -44,6 +44,9 @@ pub fn stack<B>(
 + Send
 + 'static
 where
+    S: Service<Request<B>, Response = Response<Body>, Error: Into<BoxError>>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
     B: Send + 'static,
 {
     ServiceBuilder::new()

@@ -42,8 +42,11 @@ impl Dialect {
         match self {
             Self::Unnamed => Bytes::new(),
             Self::Named => {
-                let data = serde_json::json!({ "status": "connected", "containerId": container });
-                format!("event: connected\ndata: {data}\n\n").into()
+                let id = serde_json::Value::from(container);
+                format!(
+                    "event: connected\ndata: {{\"status\":\"connected\",\"containerId\":{id}}}\n\n"
+                )
+                .into()
             }
         }
     }
