@@ -18,7 +18,7 @@ const API_PORT: u16 = 3000;
 #[derive(Clone, Debug, Parser)]
 #[command(version, about, max_term_width = 100)]
 pub struct Config {
-    /// Where the API listens [default: [::]:3000, or 0.0.0.0:3000 where there is no IPv6]
+    /// Where the API listens; by default `[::]:3000`, or `0.0.0.0:3000` where there is no IPv6
     #[arg(long, env, value_name = "IP:PORT")]
     pub listen_addr: Option<SocketAddr>,
 
@@ -26,7 +26,7 @@ pub struct Config {
     #[arg(long, env, value_name = "IP:PORT", default_value = "[::]:9464")]
     pub metrics_addr: MetricsAddr,
 
-    /// The Docker Engine: unix://, tcp:// or http:// [default: see --node-env]
+    /// The Docker Engine: unix://, tcp:// or http://; by default what --node-env says
     #[arg(
         long,
         env,

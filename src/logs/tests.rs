@@ -312,7 +312,7 @@ fn forms_say_what_the_contract_says() {
     };
     let [t1, t2, t3, t4] = [1, 2, 3, 4].map(time);
     assert_eq!(
-        write(Box::new(Json::default())),
+        write(Box::<Json>::default()),
         format!("\"{t1} say \\\"hi\\\"\\\\\\t\\u0007\",\"{t3} \u{fffd}\",\"{t4} open\"]}}")
     );
     assert_eq!(
