@@ -14,11 +14,13 @@ run: ## build and run the agent on a Docker engine, a private one if there is no
 
 test: ## run every test, against a real engine and real proxies
 	@tests/setup.sh build engine proxies
-	@tests/isolated.sh cargo test --workspace $(ARGS)
+	@cargo fetch --locked
+	@tests/isolated.sh cargo test --workspace --locked $(ARGS)
 
 bench: ## measure; BENCHES names the bench targets
 	@tests/setup.sh build engine load
-	@tests/isolated.sh cargo bench $(BENCHES:%=--bench %) $(ARGS)
+	@cargo fetch --locked
+	@tests/isolated.sh cargo bench --locked $(BENCHES:%=--bench %) $(ARGS)
 
 lint: ## rustfmt, clippy, rustdoc, shellcheck; warnings are errors
 	@tests/setup.sh build lint

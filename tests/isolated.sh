@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Runs a command so that nothing outlives it: tests/isolated.sh COMMAND…
-# The tests start engines, containers and proxies. In a process and a mount namespace of their own, all of these end with
-# the command, however it ends: passed, failed, interrupted, killed. What they wrote is below one TMPDIR, removed last.
+# The tests start engines, containers and proxies. In process, mount and network namespaces of their own, all of these end
+# with the command, however it ends: passed, failed, interrupted, killed; every port is free, and nothing but loopback can
+# be reached; /run is empty, so that the engine's default socket is theirs too. What they wrote is below one TMPDIR, removed
+# last.
 # The control groups of killed containers stay behind empty, so engines put theirs below one named like TMPDIR:
 #   dockerd --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/$(basename "$TMPDIR")" …
 set -euo pipefail
@@ -33,10 +35,11 @@ trap 'status=130; exit' INT
 trap 'status=143; exit' TERM HUP
 trap finish EXIT
 
-if ((EUID == 0)) && unshare --mount --pid --fork --mount-proc --kill-child true 2>/dev/null; then
+namespaces=(unshare --mount --net --pid --fork --mount-proc --kill-child)
+if ((EUID == 0)) && "${namespaces[@]}" true 2>/dev/null; then
     # A namespace's first process does not get signals it has no handler for and must reap orphans: bash, not the command.
     # shellcheck disable=SC2016 # expanded by the inner bash
-    command=(unshare --mount --pid --fork --mount-proc --kill-child bash -c '"$@"; exit "$?"' isolated "$@")
+    command=("${namespaces[@]}" bash -c 'mount -t tmpfs run /run && ip link set lo up && "$@"; exit "$?"' isolated "$@")
 else
     echo "isolated: no namespaces of its own without root; what starts an engine will fail" >&2
     command=("$@")

@@ -47,6 +47,7 @@ for group in "${@:?name at least one group: build lint engine proxies load}"; do
     engine)
         need docker.io dockerd docker containerd runc
         need busybox-static /bin/busybox
+        need iproute2 ip
         ;;
     proxies)
         need nginx nginx

@@ -102,7 +102,7 @@ start_engine() {
     echo '{}' >"$run/daemon.json"
     setsid dockerd --config-file "$run/daemon.json" --data-root "$run/data" --exec-root "$run/exec" \
         --host "unix://$run/docker.sock" --pidfile "$run/engine.pid" --containerd-namespace dpa-run \
-        --containerd-plugins-namespace dpa-run-plugins --bridge=none --iptables=false \
+        --containerd-plugins-namespace dpa-run-plugins --bridge=none --iptables=false --ip-forward=false \
         </dev/null >"$run/dockerd.log" 2>&1 &
     engine_pid=$!
     local tries=300
