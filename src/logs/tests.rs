@@ -346,6 +346,9 @@ fn written() -> impl Strategy<Value = Written> {
 }
 
 proptest! {
+    // A case that fails is printed; as a test of its own it is kept better than in a file.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn random_logs_in_random_reads_give_what_was_written(
         log in prop::collection::vec(written(), 0..20),
