@@ -10,5 +10,6 @@
     reason = "a test binary exports nothing: here `pub` means for the other modules"
 )]
 
+mod contract;
 mod harness;
 mod support;

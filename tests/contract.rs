@@ -1,0 +1,12 @@
+//! The wire contract, row by row: the real agent on a real Docker Engine.
+
+mod actions;
+mod auth;
+mod dialects;
+mod download;
+mod follow;
+mod host;
+mod once;
+mod reads;
+mod removal;
+mod requests;
