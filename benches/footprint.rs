@@ -40,7 +40,7 @@ async fn main() {
             .run(&format!("idle-{number}"), &[], "sleep 1000000")
             .await;
     }
-    let builder = Agent::builder().docker_host(&engine.docker_host());
+    let builder = Agent::builder().docker_host(engine.docker_host());
 
     let mut starts = Vec::new();
     for _ in 0..STARTS {
