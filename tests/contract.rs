@@ -2,6 +2,8 @@
 
 mod actions;
 mod auth;
+mod bytes;
+mod capped;
 mod dialects;
 mod download;
 mod follow;
@@ -10,3 +12,5 @@ mod once;
 mod reads;
 mod removal;
 mod requests;
+mod split;
+mod terminal;
