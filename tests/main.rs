@@ -11,4 +11,5 @@
 )]
 
 mod harness;
+mod startup;
 mod support;
