@@ -11,5 +11,6 @@
 )]
 
 mod harness;
+mod key;
 mod startup;
 mod support;
