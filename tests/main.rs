@@ -12,5 +12,6 @@
 
 mod harness;
 mod key;
+mod shutdown;
 mod startup;
 mod support;
