@@ -12,4 +12,7 @@
 
 mod contract;
 mod harness;
+mod key;
+mod shutdown;
+mod startup;
 mod support;
