@@ -6,10 +6,13 @@ use std::{
     str::FromStr,
 };
 
-use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Parser, Subcommand};
 use tracing_subscriber::filter::Targets;
 
-use crate::engine::{Address, address::AddressError};
+use crate::{
+    engine::{Address, address::AddressError},
+    telemetry::LogFormat,
+};
 
 /// The port of the API.
 const API_PORT: u16 = 3000;
@@ -85,15 +88,6 @@ pub struct Config {
 pub enum Command {
     /// Ask the agent on this machine whether it serves, with its key; exit 0 if so, else 1
     Health,
-}
-
-/// The form of the agent's own log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Pretty,
-    /// One JSON object a line.
-    Json,
 }
 
 /// Where metrics are served.

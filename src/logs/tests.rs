@@ -325,6 +325,20 @@ fn forms_say_what_the_contract_says() {
     assert!(unnamed.ends_with(&format!("}}\n\ndata: {{\"line\":\"{t4} open\"}}\n\n")));
 }
 
+/// `bytes` in reads of these sizes, over and over.
+fn in_reads<'a>(mut bytes: &'a [u8], sizes: &[usize]) -> Vec<&'a [u8]> {
+    let mut reads = Vec::new();
+    for size in sizes.iter().cycle() {
+        if bytes.is_empty() {
+            break;
+        }
+        let (read, rest) = bytes.split_at((*size).min(bytes.len()));
+        reads.push(read);
+        bytes = rest;
+    }
+    reads
+}
+
 /// Something written by a container: to where, what, and whether a newline follows.
 #[derive(Clone, Debug)]
 struct Written {
@@ -367,16 +381,7 @@ proptest! {
             let mark = if *source == 2 { "2:" } else { "" };
             expected.push(format!("{mark}{} {}", time(nanos), String::from_utf8_lossy(text)));
         }
-        let (mut reads, mut rest) = (Vec::new(), &bytes[..]);
-        for size in cuts.iter().cycle() {
-            if rest.is_empty() {
-                break;
-            }
-            let (read, more) = rest.split_at((*size).min(rest.len()));
-            reads.push(read);
-            rest = more;
-        }
-        let (seen, error) = read_all(reads, false, MAX);
+        let (seen, error) = read_all(in_reads(&bytes, &cuts), false, MAX);
         prop_assert!(error.is_none());
         prop_assert_eq!(seen, expected);
     }
@@ -398,16 +403,7 @@ proptest! {
             bytes.push(b'\n');
             expected.push(format!("{} {}", time(nanos), String::from_utf8_lossy(&text)));
         }
-        let (mut reads, mut rest) = (Vec::new(), &bytes[..]);
-        for size in cuts.iter().cycle() {
-            if rest.is_empty() {
-                break;
-            }
-            let (read, more) = rest.split_at((*size).min(rest.len()));
-            reads.push(read);
-            rest = more;
-        }
-        let (seen, error) = read_all(reads, true, MAX);
+        let (seen, error) = read_all(in_reads(&bytes, &cuts), true, MAX);
         prop_assert!(error.is_none());
         prop_assert_eq!(seen, expected);
     }
