@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::print_stdout,
     clippy::print_stderr,
     reason = "a test reports by panicking, and shows what its processes said"
 )]
@@ -11,6 +12,7 @@
 )]
 
 mod contract;
+mod deploy;
 mod harness;
 mod key;
 mod shutdown;
