@@ -10,6 +10,7 @@
     reason = "a test binary exports nothing: here `pub` means for the other modules"
 )]
 
+mod faults;
 mod harness;
 mod key;
 mod shutdown;
