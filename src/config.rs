@@ -6,10 +6,13 @@ use std::{
     str::FromStr,
 };
 
-use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Parser, Subcommand};
 use tracing_subscriber::filter::Targets;
 
-use crate::engine::{Address, address::AddressError};
+use crate::{
+    engine::{Address, address::AddressError},
+    telemetry::LogFormat,
+};
 
 /// The port of the API.
 const API_PORT: u16 = 3000;
@@ -18,7 +21,7 @@ const API_PORT: u16 = 3000;
 #[derive(Clone, Debug, Parser)]
 #[command(version, about, max_term_width = 100)]
 pub struct Config {
-    /// Where the API listens [default: [::]:3000, or 0.0.0.0:3000 where there is no IPv6]
+    /// Where the API listens; by default `[::]:3000`, or `0.0.0.0:3000` where there is no IPv6
     #[arg(long, env, value_name = "IP:PORT")]
     pub listen_addr: Option<SocketAddr>,
 
@@ -26,7 +29,7 @@ pub struct Config {
     #[arg(long, env, value_name = "IP:PORT", default_value = "[::]:9464")]
     pub metrics_addr: MetricsAddr,
 
-    /// The Docker Engine: unix://, tcp:// or http:// [default: see --node-env]
+    /// The Docker Engine: unix://, tcp:// or http://; by default what --node-env says
     #[arg(
         long,
         env,
@@ -85,15 +88,6 @@ pub struct Config {
 pub enum Command {
     /// Ask the agent on this machine whether it serves, with its key; exit 0 if so, else 1
     Health,
-}
-
-/// The form of the agent's own log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Pretty,
-    /// One JSON object a line.
-    Json,
 }
 
 /// Where metrics are served.

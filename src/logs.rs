@@ -76,3 +76,6 @@ fn append(rest: &mut Bytes, more: Bytes) {
         *rest = joined.freeze();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -82,9 +82,13 @@ async fn run(config: &Config) -> Result<ExitCode, BoxError> {
     // Before anything else, since a signal may come at any time and PID 1 ignores what it does not handle.
     let stop = stop_signal()?;
     let metrics = Metrics::install()?;
-    let engine = find_engine(&config.engines())
-        .await
-        .inspect_err(|error| tracing::error!("{}", error.hint()))?;
+    // The search may take its time, and a signal need not wait for it.
+    let engines = config.engines();
+    let Some(engine) = stop.run_until_cancelled(find_engine(&engines)).await else {
+        tracing::info!("stopped before there was an engine");
+        return Ok(ExitCode::SUCCESS);
+    };
+    let engine = engine.inspect_err(|error| tracing::error!("{}", error.hint()))?;
     let key = key::load_or_create(&config.data_dir)?;
     let key_changed = watch(config, &key)?;
     if config.show_key {

@@ -64,7 +64,7 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// Those of the operating system: the port is taken, or not allowed.
+    /// Those of the operating system, with the address: the port is taken, or not allowed.
     pub fn bind(
         name: &'static str,
         address: SocketAddr,
@@ -72,10 +72,14 @@ impl Listener {
     ) -> io::Result<Self> {
         let socket = match listen(address) {
             Err(error) if is_without_ipv6(&error) && address.ip() == Ipv6Addr::UNSPECIFIED => {
-                listen((Ipv4Addr::UNSPECIFIED, address.port()).into())?
+                listen((Ipv4Addr::UNSPECIFIED, address.port()).into())
             }
-            bound => bound?,
+            bound => bound,
         };
+        let socket = socket.map_err(|error| {
+            let message = format!("Cannot listen on {address} ({name}): {error}");
+            io::Error::new(error.kind(), message)
+        })?;
         let listener = Self {
             name,
             socket,

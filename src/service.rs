@@ -111,6 +111,7 @@ async fn answer(shared: Arc<Shared>, question: Question) -> Answer {
         Op::Containers => containers::list(engine).await,
         Op::Container => containers::inspect(engine, &question.name()?).await,
         Op::Act(action) => containers::act(engine, &question.name()?, action).await,
+        Op::Stop(action) => containers::stop(engine, &question.name()?, action).await,
         Op::RemoveContainer => containers::remove(engine, &question.name()?).await,
         Op::Logs => logs::logs(engine, &shared.logs, &question).await,
         Op::LogStream => logs::stream(engine, &shared.logs, &question).await,

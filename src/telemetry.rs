@@ -2,11 +2,10 @@
 
 use std::{io, time::Duration};
 
+use clap::ValueEnum;
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::{filter::Targets, prelude::*};
-
-use crate::config::LogFormat;
 
 /// The names of the metrics. Labels are route templates, operations and statuses, never ids.
 pub mod name {
@@ -45,6 +44,15 @@ const UPKEEP: Duration = Duration::from_secs(5);
 const BUCKETS: [f64; 14] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0,
 ];
+
+/// The form of the agent's own log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
 
 /// Sends what is traced to standard output, a line each, as far as `filter` lets it through.
 pub fn init_tracing(format: LogFormat, filter: Targets) {

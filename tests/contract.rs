@@ -7,7 +7,7 @@ mod capped;
 mod dialects;
 mod download;
 mod follow;
-mod host;
+pub mod host;
 mod leavers;
 mod once;
 mod outage;

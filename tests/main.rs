@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::print_stdout,
     clippy::print_stderr,
     reason = "a test reports by panicking, and shows what its processes said"
 )]
@@ -11,5 +12,10 @@
 )]
 
 mod contract;
+mod deploy;
+mod faults;
 mod harness;
+mod key;
+mod shutdown;
+mod startup;
 mod support;

@@ -9,6 +9,8 @@
 pub mod agent;
 pub mod client;
 pub mod dockerd;
+pub mod fixture;
+pub mod nobody;
 pub mod scripted;
 pub mod sse;
 pub mod wait;

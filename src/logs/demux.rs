@@ -3,8 +3,8 @@
 //! A frame is one byte for its source (1 standard output, 2 standard error), three zero bytes, its
 //! payload's length in four bytes, big-endian, and the payload (Docker Engine API, "Attach to a
 //! container", stream format). A payload is handed on as it arrives, in pieces, so a frame that claims
-//! four gibibytes costs nothing. Of each payload the first piece holds at least [`HEAD`] bytes, or all
-//! there are, so that the time at its beginning is never torn.
+//! four gibibytes costs nothing. The first piece of a payload is never so short that the time at its
+//! beginning would be torn.
 
 use std::{
     pin::Pin,

@@ -24,26 +24,28 @@ pub(super) async fn inspect(engine: &Engine, id: &ContainerId) -> Answer {
 
 /// Acts, and answers what the container is then.
 pub(super) async fn act(engine: &Engine, id: &ContainerId, action: Action) -> Answer {
-    match action {
-        Action::Stop | Action::Restart => stop(engine, id, action).await?,
-        Action::Start | Action::Pause | Action::Unpause => engine.act(id, action).await?,
-    }
+    engine.act(id, action).await?;
     inspect(engine, id).await
 }
 
-/// Waits for as long as the container may take to stop, and not for ever on an engine that hangs.
-async fn stop(engine: &Engine, id: &ContainerId, action: Action) -> Result<(), Error> {
-    let facts = tokio::time::timeout(MARGIN, engine.facts(id))
-        .await
-        .map_err(|_| Elapsed::after(MARGIN))??;
-    let Some(grace) = grace(&facts) else {
-        return Ok(engine.act(id, action).await?);
-    };
-    let limit = grace + MARGIN;
-    tokio::time::timeout(limit, engine.act(id, action))
-        .await
-        .map_err(|_| Elapsed::after(limit))??;
-    Ok(())
+/// Acts in a way that waits for the container to stop: for as long as that may take, and not for ever on
+/// an engine that hangs.
+pub(super) async fn stop(engine: &Engine, id: &ContainerId, action: Action) -> Answer {
+    let facts = within(MARGIN, async { Ok(engine.facts(id).await?) }).await?;
+    match grace(&facts) {
+        Some(grace) => within(grace + MARGIN, act(engine, id, action)).await,
+        None => act(engine, id, action).await,
+    }
+}
+
+async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    match tokio::time::timeout(limit, work).await {
+        Ok(result) => result,
+        Err(_) => Err(Elapsed::after(limit).into()),
+    }
 }
 
 /// How long the engine waits before it kills; none: for ever.

@@ -33,6 +33,8 @@ pub enum Op {
     Container,
     /// Do something to one container and answer what it is then.
     Act(Action),
+    /// The same, where that waits for the container to stop.
+    Stop(Action),
     /// Remove one container.
     RemoveContainer,
     /// A log once, or as a stream of the first dialect.
@@ -70,10 +72,10 @@ pub static ROUTES: [Route; 15] = [
         Op::Act(Action::Start),
         Kind::Action,
     ),
-    route("/containers/{id}/stop", Op::Act(Action::Stop), Kind::Stop),
+    route("/containers/{id}/stop", Op::Stop(Action::Stop), Kind::Stop),
     route(
         "/containers/{id}/restart",
-        Op::Act(Action::Restart),
+        Op::Stop(Action::Restart),
         Kind::Stop,
     ),
     route(
@@ -228,7 +230,10 @@ mod tests {
     #[test]
     fn head_is_for_what_changes_nothing() {
         for route in &ROUTES {
-            let acts = matches!(route.op, Op::Act(_) | Op::RemoveContainer | Op::RemoveImage);
+            let acts = matches!(
+                route.op,
+                Op::Act(_) | Op::Stop(_) | Op::RemoveContainer | Op::RemoveImage
+            );
             assert_eq!(route.takes(&Method::HEAD), !acts, "{}", route.template);
             assert_eq!(route.allow().contains("HEAD"), !acts);
             assert!(route.takes(&Method::GET));

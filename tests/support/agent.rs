@@ -124,6 +124,12 @@ impl AgentBuilder {
         self
     }
 
+    /// Arguments in front of those that are there: for a program that runs another.
+    pub fn args_before(mut self, args: &[&str]) -> Self {
+        self.args.splice(..0, args.iter().map(Into::into));
+        self
+    }
+
     pub fn data_dir(self, folder: impl AsRef<Path>) -> Self {
         self.env("DATA_DIR", folder.as_ref())
     }

@@ -14,7 +14,7 @@ use http_body_util::Full;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-pub use events::EventStream;
+pub use events::{EventStream, NoEvent};
 pub use open::Open;
 pub use session::Session;
 

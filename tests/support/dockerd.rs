@@ -19,7 +19,7 @@ use tokio::process::Command;
 
 use crate::support::wait;
 use folder::Folder;
-use process::Dockerd;
+use process::{Dockerd, Network};
 
 /// The image that every engine has: Debian's static busybox with all its applets.
 pub const IMAGE: &str = "busybox:test";
@@ -53,8 +53,17 @@ impl RealEngine {
 
     /// An engine for one test alone with more flags, such as `--live-restore`.
     pub async fn start_with(flags: &[&str]) -> Self {
+        Self::start_on(flags, Network::None).await
+    }
+
+    /// An engine for one test alone, in a network of its own, where it can publish any port.
+    pub async fn start_networked(flags: &[&str]) -> Self {
+        Self::start_on(flags, Network::Own).await
+    }
+
+    async fn start_on(flags: &[&str], network: Network) -> Self {
         let folder = Folder::make();
-        let dockerd = Mutex::new(Dockerd::new(folder.path(), flags));
+        let dockerd = Mutex::new(Dockerd::new(folder.path(), flags, network));
         let engine = Self { dockerd, folder };
         engine.start_again().await;
         image::import(&engine).await;
@@ -93,6 +102,17 @@ impl RealEngine {
     /// What goes into the agent's `DOCKER_HOST`.
     pub fn docker_host(&self) -> String {
         format!("unix://{}", self.socket().display())
+    }
+
+    /// A program in the engine's network.
+    pub fn in_network(&self, program: &str) -> Command {
+        let pid = self.dockerd.lock().unwrap().pid();
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--net=/proc/{pid}/ns/net"))
+            .arg(program);
+        command.kill_on_drop(true);
+        command
     }
 
     /// What dockerd has logged.

@@ -14,16 +14,32 @@ const BOUND: Duration = Duration::from_secs(20);
 pub(super) struct Dockerd {
     folder: PathBuf,
     flags: Vec<String>,
+    network: Network,
     child: Option<Child>,
 }
 
+/// What an engine's containers can be connected to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Network {
+    /// Nothing.
+    None,
+    /// The engine's own bridge, in a network namespace of the engine's own.
+    Own,
+}
+
 impl Dockerd {
-    pub(super) fn new(folder: &Path, flags: &[&str]) -> Self {
+    pub(super) fn new(folder: &Path, flags: &[&str], network: Network) -> Self {
         Self {
             folder: folder.to_owned(),
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+            network,
             child: None,
         }
+    }
+
+    /// The process whose namespaces the engine has.
+    pub(super) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("dockerd runs").id()
     }
 
     pub(super) fn spawn(&mut self) {
@@ -34,7 +50,19 @@ impl Dockerd {
         fs::remove_file(at("pid")).ok();
         let log = File::options().create(true).append(true).open(at("log"));
         let log = log.unwrap();
-        let child = Command::new("dockerd")
+        let mut command = match self.network {
+            Network::None => Command::new("dockerd"),
+            Network::Own => {
+                let mut command = Command::new("unshare");
+                let script = r#"ip link set lo up && exec dockerd "$@""#;
+                command.args(["--net", "sh", "-c", script, "dockerd"]);
+                command
+            }
+        };
+        if self.network == Network::None {
+            command.arg("--bridge=none");
+        }
+        let child = command
             .arg("--data-root")
             .arg(at("data"))
             .arg("--exec-root")
@@ -43,7 +71,7 @@ impl Dockerd {
             .arg(format!("unix://{}", at("s").display()))
             .arg("-p")
             .arg(at("pid"))
-            .args(["--bridge=none", "--iptables=false"])
+            .arg("--iptables=false")
             .args(&self.flags)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())

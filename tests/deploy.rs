@@ -1,0 +1,6 @@
+//! The files that users run the agent with, tried with the programs that they are for.
+
+mod image;
+mod prometheus;
+mod proxies;
+mod proxy;

@@ -1,0 +1,113 @@
+//! Whatever happens to the key's file ends the service; whatever does not happen to it does not.
+
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use super::is_key;
+use super::watching::{LAST_WORDS, Watching};
+
+async fn ends_on(change: impl FnOnce(&Path)) {
+    Watching::start().await.ends_on(change).await;
+}
+
+/// Another key, as good as the one that was there.
+fn other_key() -> String {
+    format!("docker_ps_{}", "7".repeat(128))
+}
+
+#[tokio::test]
+async fn ends_on_an_edit_in_place() {
+    ends_on(|file| {
+        let mut key = fs::read_to_string(file).unwrap();
+        let last = if key.pop() == Some('0') { '1' } else { '0' };
+        key.push(last);
+        fs::write(file, key).unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn ends_on_a_truncation() {
+    ends_on(|file| drop(File::create(file).unwrap())).await;
+}
+
+#[tokio::test]
+async fn ends_on_a_deletion_and_makes_a_new_key_on_the_next_start() {
+    let watching = Watching::start().await;
+    let file = watching.file();
+    watching
+        .ends_on(|file| fs::remove_file(file).unwrap())
+        .await;
+    assert!(!file.exists(), "a new key before the next start");
+    let again = watching.start_again().await;
+    assert!(is_key(&again.key));
+    assert_ne!(again.key, watching.agent.key);
+    let old = again.get_with_key("/", Some(&watching.agent.key)).await;
+    assert_eq!(old.status, 401);
+}
+
+#[tokio::test]
+async fn ends_on_another_file_in_its_place() {
+    let rename = |file: &Path| {
+        let other = file.with_extension("new");
+        fs::write(&other, other_key()).unwrap();
+        fs::rename(other, file).unwrap();
+    };
+    ends_on(rename).await;
+}
+
+#[tokio::test]
+async fn ends_on_another_file_with_the_same_content() {
+    let rename = |file: &Path| {
+        let other = file.with_extension("new");
+        fs::copy(file, &other).unwrap();
+        fs::rename(other, file).unwrap();
+    };
+    ends_on(rename).await;
+}
+
+#[tokio::test]
+async fn ends_on_another_mode() {
+    ends_on(|file| fs::set_permissions(file, Permissions::from_mode(0o640)).unwrap()).await;
+}
+
+#[tokio::test]
+async fn ends_on_another_owner() {
+    ends_on(|file| chown(file, Some(1000), None).unwrap()).await;
+}
+
+#[tokio::test]
+async fn ends_when_the_folder_is_removed() {
+    ends_on(|file| fs::remove_dir_all(file.parent().unwrap()).unwrap()).await;
+}
+
+#[tokio::test]
+async fn ends_when_the_folder_is_replaced() {
+    let replace = |file: &Path| {
+        let folder = file.parent().unwrap();
+        let old = folder.with_extension("old");
+        fs::rename(folder, &old).unwrap();
+        fs::create_dir(folder).unwrap();
+        fs::copy(old.join("_auth.key"), file).unwrap();
+    };
+    ends_on(replace).await;
+}
+
+#[tokio::test]
+async fn goes_on_when_the_file_is_only_touched() {
+    let watching = Watching::start().await;
+    let file = watching.file();
+    let touched = File::options().write(true).open(&file).unwrap();
+    touched.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    let key = fs::read(&file).unwrap();
+    // Over itself, without a moment in which it is shorter.
+    std::os::unix::fs::FileExt::write_all_at(&touched, &key, 0).unwrap();
+    fs::write(file.with_file_name("neighbour"), "").unwrap();
+    // That nothing happens can only be waited for: as long as a change may take to be noticed, twice.
+    let noticed = watching.agent.wait_for_output(LAST_WORDS);
+    let noticed = tokio::time::timeout(Duration::from_secs(2), noticed).await;
+    assert!(noticed.is_err(), "a touch ended the service");
+    assert_eq!(watching.agent.get("/").await.status, 200);
+}

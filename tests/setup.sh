@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# Installs what is missing: tests/setup.sh GROUP…
+# Groups: build (linker, certificates), lint, engine (dockerd, busybox), proxies, load.
+# Quick when nothing is missing: it looks for the programs, and asks the package manager only for those it did not find.
+set -euo pipefail
+
+# A user's PATH on Debian has no sbin, where dockerd and the proxies live.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+
+missing=()
+
+# need PACKAGE PATH-OR-PROGRAM…: the package is missing when one of these is.
+need() {
+    local package=$1 wanted
+    shift
+    for wanted in "$@"; do
+        if [[ $wanted == /* ]]; then
+            [[ -e $wanted ]] || { missing+=("$package"); return; }
+        else
+            command -v "$wanted" >/dev/null || { missing+=("$package"); return; }
+        fi
+    done
+}
+
+for group in "${@:?name at least one group: build lint engine proxies load}"; do
+    case $group in
+    build)
+        command -v cargo >/dev/null || {
+            say "cargo is missing: install Rust first (https://rustup.rs)"
+            exit 1
+        }
+        need gcc cc
+        need libc6-dev /usr/include/stdlib.h
+        need ca-certificates /etc/ssl/certs/ca-certificates.crt
+        need curl curl
+        ;;
+    lint)
+        need shellcheck shellcheck
+        for component in fmt clippy; do
+            cargo "$component" --version >/dev/null 2>&1 && continue
+            say "installing the Rust component for cargo $component"
+            rustup component add "${component/fmt/rustfmt}" >&2
+        done
+        ;;
+    engine)
+        need docker.io dockerd docker containerd runc
+        need busybox-static /bin/busybox
+        need iproute2 ip
+        ;;
+    proxies)
+        need nginx nginx
+        need caddy caddy
+        need haproxy haproxy
+        need prometheus prometheus promtool
+        need openssl openssl
+        ;;
+    load)
+        need wrk wrk
+        need jq jq
+        ;;
+    *)
+        say "no group '$group'"
+        exit 2
+        ;;
+    esac
+done
+
+((${#missing[@]})) || exit 0
+
+if ((EUID != 0)) || ! command -v apt-get >/dev/null; then
+    say "missing: ${missing[*]} (Debian's package names)"
+    say "run this as root on Debian 12, or install them and try again"
+    exit 1
+fi
+
+say "installing ${missing[*]}"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+if ! {
+    apt-get update &&
+        DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"
+} </dev/null >"$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    say "apt-get could not install ${missing[*]}"
+    exit 1
+fi

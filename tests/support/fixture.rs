@@ -1,0 +1,31 @@
+//! What many tests begin with: an engine with one container, and an agent on it.
+
+use serde_json::json;
+
+use crate::support::agent::Agent;
+use crate::support::scripted::{Answer, RunningEngine, ScriptedEngine};
+
+/// The container's full id. Every id and name finds it.
+pub const ID: &str = "4fa6e0f0c6786287e131c3852c58a2e01cc697a68231826813597e4994f1d6e2";
+
+/// An engine's inspect, as much of it as the agent reads.
+pub fn inspect(config: serde_json::Value) -> Answer {
+    Answer::json(200, json!({ "Id": ID, "Config": config }))
+}
+
+/// An engine with a container without a terminal, whose log is `log`.
+pub fn engine_with_log(log: Answer) -> ScriptedEngine {
+    ScriptedEngine::new()
+        .route(
+            "GET",
+            "/containers/*/json",
+            inspect(json!({ "Tty": false })),
+        )
+        .route("GET", "/containers/*/logs", log)
+}
+
+/// An agent on this engine.
+pub async fn agent_on(engine: &RunningEngine) -> Agent {
+    let builder = Agent::builder().docker_host(engine.docker_host());
+    builder.start().await
+}
