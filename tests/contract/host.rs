@@ -36,7 +36,7 @@ impl Host {
         id
     }
 
-    /// The lines of `GET` of a path that answers a log once.
+    /// The lines of `GET` of a path that answers a log once; each is checked to begin with its time.
     pub async fn lines(&self, path: &str) -> Vec<String> {
         let reply = self.agent.get(path).await;
         assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
@@ -45,9 +45,13 @@ impl Host {
         let members = answer.as_object().unwrap();
         assert_eq!(members.len(), 1, "{:?}", members.keys());
         let lines = members["logs"].as_array().unwrap().iter();
-        lines
+        let lines: Vec<String> = lines
             .map(|line| line.as_str().unwrap().to_owned())
-            .collect()
+            .collect();
+        for line in &lines {
+            text(line);
+        }
+        lines
     }
 
     /// All of a container's log at once, without the times.

@@ -102,6 +102,7 @@ async fn refuses_what_is_no_name() {
         "a%20b",
         "a%0ab",
         "a%3fall=1",
+        "a%3fx",
         "a%23",
         "..%2fimages%2fjson",
         "a%2f..%2fb",
