@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write},
+    pin::pin,
     process::ExitCode,
     thread,
     time::Duration,
@@ -27,7 +28,7 @@ use middleware::{
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
-    time::sleep,
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 use tower::service_fn;
@@ -107,8 +108,9 @@ async fn run(config: &Config) -> Result<ExitCode, BoxError> {
     }
     tokio::spawn(metrics.upkeep());
 
+    let mut serving = pin!(api.serve(service, stop));
     tokio::select! {
-        () = api.serve(service, stop) => {
+        () = &mut serving => {
             tracing::info!("stopped");
             Ok(ExitCode::SUCCESS)
         }
@@ -116,7 +118,8 @@ async fn run(config: &Config) -> Result<ExitCode, BoxError> {
             tracing::error!(
                 "Auth Key file has been changed externally. Service will terminate for security reasons."
             );
-            sleep(FAREWELL).await;
+            // Who asks now is still told so.
+            let _mostly_in_vain = timeout(FAREWELL, serving).await;
             Ok(ExitCode::FAILURE)
         }
     }

@@ -32,8 +32,9 @@ use crate::telemetry::name as metric;
 /// How long a client may take to send a request's head, and how long a connection may be unused.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The longest section of headers; a longer one is answered 431.
-const MAX_HEAD: usize = 64 * 1024;
+/// The longest head of a request; a longer one is answered 431. hyper may let through what
+/// comes in few reads up to twice as long, [`stack`](crate::stack) does not.
+pub const MAX_HEAD: usize = 64 * 1024;
 
 /// How long requests may go on once the agent is to stop.
 pub const DRAIN: Duration = Duration::from_secs(10);

@@ -3,7 +3,7 @@
 use std::{any::Any, convert::Infallible};
 
 use bytes::Bytes;
-use http::{Extensions, HeaderName, Request, Response, StatusCode};
+use http::{Extensions, HeaderName, Request, Response, StatusCode, uri::PathAndQuery};
 use http_body_util::Full;
 use metrics::counter;
 use middleware::{
@@ -22,7 +22,8 @@ use tower_http::{ServiceBuilderExt, catch_panic::CatchPanicLayer};
 
 use crate::{
     request_id,
-    service::{Body, rescue, routes},
+    server::MAX_HEAD,
+    service::{Body, Error, rescue, routes},
     telemetry::name as metric,
 };
 
@@ -72,9 +73,27 @@ where
         ))
         // Errors exist below this line only.
         .layer(RescueLayer::new(rescue))
+        // Before anybody looks at what is in it.
+        .filter(fits::<B>)
         // Inside rescue, so that a timeout is answered. Until the head: streams are not cut.
         .layer(TimeoutLayer::new(routes::limit))
         .service(service)
+}
+
+/// Refuses a request whose head is too long, which the server has let through where it came in few reads.
+fn fits<B>(request: Request<B>) -> Result<Request<B>, Error> {
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or("", PathAndQuery::as_str);
+    let mut len = request.method().as_str().len() + target.len() + "  HTTP/1.1\r\n\r\n".len();
+    for (name, value) in request.headers() {
+        len += name.as_str().len() + value.len() + ": \r\n".len();
+    }
+    if len > MAX_HEAD {
+        return Err(Error::HeadTooLong);
+    }
+    Ok(request)
 }
 
 fn traced(extensions: &Extensions) -> trace::Route {

@@ -16,6 +16,7 @@ mod deploy;
 mod faults;
 mod harness;
 mod key;
+mod limits;
 mod shutdown;
 mod startup;
 mod support;

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use crate::support::agent::{Agent, AgentBuilder};
 use crate::support::client::{Client, EventStream, NoEvent};
 use crate::support::fixture::engine_with_log;
-use crate::support::scripted::{Answer, Handles, RunningEngine};
+use crate::support::scripted::{Answer, Gate, Handles, RunningEngine};
 use crate::support::wait::SOON;
 
 /// The line that the original agent writes too.
@@ -73,9 +73,16 @@ impl Watching {
         ];
         let mut kept = self.agent.session().await;
         assert_eq!(kept.get("/").await.unwrap().status, 200);
+        let gate = Gate::shut();
+        let list = Answer::json(200, "[]").behind(&gate);
+        self.engine.route("GET", "/containers/json", list);
+        let mut waiting = self.agent.session().await;
+        let waiting = tokio::spawn(async move { waiting.get("/containers").await });
         let download = self.agent.open("/containers/c/logs/download").await;
         self.engine
-            .wait("three logs are open", |state| state.bodies() == 3)
+            .wait("three logs are open, one list is asked for", |state| {
+                state.bodies() == 3 && state.waiting == 1
+            })
             .await;
 
         let changed = Instant::now();
@@ -83,7 +90,11 @@ impl Watching {
         let words = self.agent.wait_for_output(LAST_WORDS).await;
         let (said, event) = (changed.elapsed(), words.event().unwrap());
         assert_eq!(event["level"], "ERROR");
-        while let Ok(reply) = kept.get("/containers").await {
+        gate.open();
+        if let Ok(reply) = waiting.await.unwrap() {
+            assert_eq!(reply.status, 503, "{reply:?}");
+        }
+        if let Ok(reply) = kept.get("/containers").await {
             assert_eq!(reply.status, 503, "{reply:?}");
             assert!(reply.text().contains("auth key has changed"));
         }

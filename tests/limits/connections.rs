@@ -1,0 +1,58 @@
+//! No more connections than allowed are served at a time; the others wait for their turn.
+
+use std::time::Duration;
+
+use super::metric;
+use crate::support::agent::Agent;
+use crate::support::scripted::ScriptedEngine;
+use crate::support::wait::SOON;
+
+const OPEN: &str = "docker_ps_agent_connections_open{listener=\"api\"}";
+
+#[tokio::test]
+async fn beyond_the_limit_wait_until_others_leave() {
+    let engine = ScriptedEngine::new().start().await;
+    let agent = Agent::builder()
+        .docker_host(engine.docker_host())
+        .env("MAX_CONNECTIONS", "2")
+        .start()
+        .await;
+    let mut one = agent.session().await;
+    let mut other = agent.session().await;
+    for session in [&mut one, &mut other] {
+        assert_eq!(session.get("/").await.unwrap().status, 200);
+    }
+    let client = agent.client.clone();
+    let mut third = tokio::spawn(async move { client.get("/").await });
+    // That nothing comes can only be waited for.
+    let answered = tokio::time::timeout(Duration::from_millis(300), &mut third).await;
+    assert!(answered.is_err(), "a third one was served");
+    assert_eq!(metric(&agent, OPEN).await, 2.0);
+    assert_eq!(one.get("/").await.unwrap().status, 200);
+
+    drop(other);
+    let reply = tokio::time::timeout(SOON, third).await.unwrap().unwrap();
+    assert_eq!(reply.status, 200);
+    assert_eq!(one.get("/").await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn come_and_go_by_the_hundred() {
+    let engine = ScriptedEngine::new().start().await;
+    let agent = Agent::builder()
+        .docker_host(engine.docker_host())
+        .env("MAX_CONNECTIONS", "3")
+        .start()
+        .await;
+    let asked: Vec<_> = (0..200)
+        .map(|_| {
+            let client = agent.client.clone();
+            tokio::spawn(async move { client.get("/").await.status })
+        })
+        .collect();
+    for asked in asked {
+        assert_eq!(asked.await.unwrap(), 200);
+    }
+    let fds = agent.open_fds();
+    assert!(fds < 40, "{fds} descriptors are open");
+}

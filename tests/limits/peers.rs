@@ -1,0 +1,94 @@
+//! Peers that do not do their part: they do not read, or send what nobody asked for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::AsyncWriteExt;
+
+use super::status_lines;
+use crate::support::fixture::{agent_on, engine_with_log};
+use crate::support::scripted::{Answer, STDOUT, ScriptedEngine, frame, line};
+use crate::support::wait::{self, SOON};
+
+/// An endless log, and how many bytes of it were taken.
+fn endless() -> (Answer, Arc<AtomicU64>) {
+    let taken = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&taken);
+    let frames = frame(STDOUT, line(1, "x".repeat(120))).repeat(100);
+    let frames = Bytes::from(frames);
+    let answer = Answer::generated(move || {
+        let (frames, count) = (frames.clone(), Arc::clone(&count));
+        std::iter::repeat_with(move || {
+            count.fetch_add(frames.len() as u64, Ordering::Relaxed);
+            frames.clone()
+        })
+    });
+    (answer, taken)
+}
+
+#[tokio::test]
+async fn that_never_read_do_not_make_the_agent_grow() {
+    let (log, taken) = endless();
+    let engine = engine_with_log(log).start().await;
+    let agent = agent_on(&engine).await;
+    let before = agent.rss_bytes();
+    let mut peers = Vec::new();
+    for path in ["logs/download", "logs/stream", "logs?tail=all"] {
+        let mut peer = agent.client.connect().await;
+        let key = &agent.key;
+        let request =
+            format!("GET /containers/c/{path} HTTP/1.1\r\nHost: a\r\nx-auth-key: {key}\r\n\r\n");
+        peer.write_all(request.as_bytes()).await.unwrap();
+        peers.push(peer);
+    }
+    engine
+        .wait("all three are read", |state| state.bodies() == 3)
+        .await;
+    // Until the sockets' buffers are full, and nothing moves any more.
+    let mut last = 0;
+    wait::until("the engine is not read any more", SOON, async || {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        let now = taken.load(Ordering::Relaxed);
+        std::mem::replace(&mut last, now) == now
+    })
+    .await;
+    assert!(last > 0);
+    assert!(last < 64 << 20, "{last} bytes were taken for nobody");
+    let grown = agent.peak_rss_bytes().saturating_sub(before);
+    assert!(grown < 8 << 20, "grown by {} KiB", grown >> 10);
+
+    drop(peers);
+    engine
+        .wait("the engine's connections are closed", |state| {
+            state.bodies() == 0
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn that_send_a_body_are_answered_without_it() {
+    let engine = ScriptedEngine::new().start().await;
+    let agent = agent_on(&engine).await;
+    let before = agent.peak_rss_bytes();
+    let head = |more: &str| {
+        let key = &agent.key;
+        format!("GET / HTTP/1.1\r\nHost: a\r\nx-auth-key: {key}\r\n{more}\r\n")
+    };
+    // Announced, and not sent; and more than was announced, which is no request.
+    for more in ["Content-Length: 1000\r\n", "Transfer-Encoding: chunked\r\n"] {
+        let answer = agent.raw(head(more) + "some").await;
+        assert_eq!(status_lines(&answer), ["HTTP/1.1 200"], "{more}");
+    }
+    let small = agent.request("GET", "/", &[], vec![b'x'; 2000]).await;
+    assert_eq!(small.text(), "OK");
+    // Much more than anybody would keep. The answer may be lost with a connection that is closed over it.
+    let large = "Content-Length: 67108864\r\n";
+    agent
+        .raw([head(large).into_bytes(), vec![b'x'; 64 << 20]].concat())
+        .await;
+    assert_eq!(agent.get("/").await.text(), "OK");
+    let grown = agent.peak_rss_bytes() - before;
+    assert!(grown < 4 << 20, "grown by {} KiB", grown >> 10);
+}
