@@ -61,7 +61,11 @@ pub fn init_tracing(format: LogFormat, filter: Targets) {
         LogFormat::Pretty => layer
             .with_ansi(io::IsTerminal::is_terminal(&io::stdout()))
             .boxed(),
-        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+        LogFormat::Json => layer
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .boxed(),
     };
     tracing_subscriber::registry()
         .with(layer.with_filter(filter))

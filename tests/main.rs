@@ -13,6 +13,7 @@
 
 mod contract;
 mod deploy;
+mod faults;
 mod harness;
 mod key;
 mod shutdown;

@@ -143,10 +143,7 @@ impl Raw {
         let answer = self.wire.send(request).await?;
         match answer.status() {
             StatusCode::OK => Ok(answer),
-            status if status.as_u16() >= 400 => {
-                let message = message(&read(answer.into_body()).await?);
-                Err(Error::Refused { status, message })
-            }
+            status if status.as_u16() >= 400 => Err(refusal(answer).await),
             status => Err(Error::Broken(format!("unexpected status {status}").into())),
         }
     }
@@ -156,6 +153,21 @@ impl Raw {
 async fn read(body: Incoming) -> Result<Bytes, Error> {
     let whole = Limited::new(body, MAX_READ).collect().await;
     Ok(whole.map_err(Error::Broken)?.to_bytes())
+}
+
+/// The error that an answer of 400 or more is.
+pub(super) async fn refusal(answer: Response<Incoming>) -> Error {
+    let status = answer.status();
+    match read(answer.into_body()).await {
+        Ok(body) => {
+            let mut message = message(&body);
+            if message.is_empty() {
+                message = status.canonical_reason().unwrap_or("no reason").into();
+            }
+            Error::Refused { status, message }
+        }
+        Err(error) => error,
+    }
 }
 
 /// What the engine says in an answer that is an error.

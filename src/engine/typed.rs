@@ -13,7 +13,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 
-use super::{ContainerId, Error, ImageName, wire::Wire};
+use super::{ContainerId, Error, ImageName, raw, wire::Wire};
 
 /// bollard's own limit on the wait for an answer, in seconds: none. Whoever asks sets one, and a stop
 /// may rightly take as long as its container's grace period.
@@ -117,7 +117,10 @@ async fn send(
     // What the agent asks through bollard has no body, or a small one.
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let request = Request::from_parts(parts, Full::new(body));
-    wire.send(request)
-        .await
-        .map_err(|error| io::Error::other(error).into())
+    let answer = wire.send(request).await.map_err(io::Error::other)?;
+    // Read here, since bollard reads an error to its end, whatever its length.
+    if answer.status().as_u16() >= 400 {
+        return Err(io::Error::other(raw::refusal(answer).await).into());
+    }
+    Ok(answer)
 }

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http::{HeaderValue, Response, header::CONTENT_TYPE};
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use middleware::BoxError;
 use pin_project_lite::pin_project;
@@ -28,6 +28,8 @@ pin_project! {
     pub struct Body {
         #[pin]
         inner: Inner,
+        // Why it ends too early; told when what came before has had the time to get out.
+        failed: Option<BoxError>,
     }
 }
 
@@ -35,19 +37,28 @@ pin_project! {
     #[project = InnerProj]
     enum Inner {
         Bytes { bytes: Option<Bytes> },
-        Engine { #[pin] body: TimeoutBody<Incoming> },
+        Engine {
+            #[pin]
+            body: TimeoutBody<Incoming>,
+            // What is to come, if the engine said how much: `TimeoutBody` does not.
+            left: Option<u64>,
+        },
         Stream { stream: Pin<Box<dyn Stream<Item = Result<Bytes, BoxError>> + Send>> },
     }
 }
 
 impl Body {
+    fn new(inner: Inner) -> Self {
+        let failed = None;
+        Self { inner, failed }
+    }
+
     /// The engine's own bytes, as they arrive.
     pub fn engine(body: Incoming) -> Self {
-        Self {
-            inner: Inner::Engine {
-                body: TimeoutBody::new(STALL, body),
-            },
-        }
+        Self::new(Inner::Engine {
+            left: body.size_hint().exact(),
+            body: TimeoutBody::new(STALL, body),
+        })
     }
 
     /// Bytes as they are made. An error cuts the answer short in a way that the client can see.
@@ -57,11 +68,9 @@ impl Body {
         E: Into<BoxError> + 'static,
     {
         let stream = stream.map(|item| item.map_err(Into::into));
-        Self {
-            inner: Inner::Stream {
-                stream: Box::pin(stream),
-            },
-        }
+        Self::new(Inner::Stream {
+            stream: Box::pin(stream),
+        })
     }
 
     /// Bytes as they are made, which cannot fail.
@@ -95,9 +104,7 @@ pub(super) fn with_type(media_type: HeaderValue, body: Body) -> Response<Body> {
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Self {
         let bytes = (!bytes.is_empty()).then_some(bytes);
-        Self {
-            inner: Inner::Bytes { bytes },
-        }
+        Self::new(Inner::Bytes { bytes })
     }
 }
 
@@ -109,22 +116,39 @@ impl http_body::Body for Body {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match self.project().inner.project() {
-            InnerProj::Bytes { bytes } => {
-                Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+        let this = self.project();
+        if let Some(error) = this.failed.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let frame = match this.inner.project() {
+            InnerProj::Bytes { bytes } => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
+            InnerProj::Engine { body, left } => {
+                let frame = ready!(body.poll_frame(cx));
+                if let (Some(left), Some(Ok(frame))) = (left, &frame) {
+                    let len = frame.data_ref().map_or(0, Bytes::len) as u64;
+                    *left = left.saturating_sub(len);
+                }
+                frame
             }
-            InnerProj::Engine { body } => body.poll_frame(cx),
             InnerProj::Stream { stream } => {
                 let item = ready!(stream.as_mut().poll_next(cx));
-                Poll::Ready(item.map(|item| item.map(Frame::data)))
+                item.map(|item| item.map(Frame::data))
             }
+        };
+        if let Some(Err(error)) = frame {
+            // hyper throws away what it has not sent yet when a body fails, the head included. Waiting
+            // makes it send that first.
+            *this.failed = Some(error);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.inner {
             Inner::Bytes { bytes } => bytes.is_none(),
-            Inner::Engine { body } => body.is_end_stream(),
+            Inner::Engine { left, .. } => *left == Some(0),
             Inner::Stream { .. } => false,
         }
     }
@@ -134,7 +158,7 @@ impl http_body::Body for Body {
             Inner::Bytes { bytes } => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64)
             }
-            Inner::Engine { body } => body.size_hint(),
+            Inner::Engine { left, .. } => left.map(SizeHint::with_exact).unwrap_or_default(),
             Inner::Stream { .. } => SizeHint::default(),
         }
     }

@@ -71,6 +71,8 @@ impl Watching {
             self.agent.sse("/containers/c/logs/stream").await,
             self.agent.sse("/containers/c/logs?follow=true").await,
         ];
+        let mut kept = self.agent.session().await;
+        assert_eq!(kept.get("/").await.unwrap().status, 200);
         let download = self.agent.open("/containers/c/logs/download").await;
         self.engine
             .wait("three logs are open", |state| state.bodies() == 3)
@@ -81,6 +83,10 @@ impl Watching {
         let words = self.agent.wait_for_output(LAST_WORDS).await;
         let (said, event) = (changed.elapsed(), words.event().unwrap());
         assert_eq!(event["level"], "ERROR");
+        while let Ok(reply) = kept.get("/containers").await {
+            assert_eq!(reply.status, 503, "{reply:?}");
+            assert!(reply.text().contains("auth key has changed"));
+        }
         while let Some(status) = status(&self.agent.client).await {
             assert_eq!(status, 503);
         }

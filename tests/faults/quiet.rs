@@ -1,0 +1,48 @@
+//! A stream on which nothing happens says every 15 seconds that it is alive.
+
+use super::inside::{Inside, is_about, leaping, piece};
+use crate::support::fixture::engine_with_log;
+use crate::support::scripted::{Answer, STDOUT, frame, line};
+
+const BEAT: &str = ": heartbeat\n\n";
+
+#[tokio::test]
+async fn beats_every_15_seconds() {
+    for (path, opens) in [
+        ("/containers/c/logs/stream", true),
+        ("/containers/c/logs?follow=true", false),
+    ] {
+        let (log, _handles) = Answer::handed();
+        let engine = engine_with_log(log).start().await;
+        let mut stream = Inside::on(&engine).get(path).await;
+        if opens {
+            let opening = piece(&mut stream).await.unwrap().unwrap();
+            assert!(opening.starts_with(b"event: connected\n"));
+        }
+        for _ in 0..3 {
+            let (beat, passed) = leaping(piece(&mut stream)).await;
+            assert_eq!(beat.unwrap().unwrap(), BEAT);
+            assert!(is_about(passed, 15), "{path}: {passed:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn counts_from_the_last_line() {
+    let (log, handles) = Answer::handed();
+    let engine = engine_with_log(log).start().await;
+    let mut stream = Inside::on(&engine).get("/containers/c/logs/stream").await;
+    let handle = handles.next().await;
+    piece(&mut stream).await.unwrap().unwrap();
+
+    // Most of the time to the next beat passes, then comes a line.
+    let almost = std::time::Duration::from_secs(14);
+    let (nothing, _) = leaping(tokio::time::timeout(almost, piece(&mut stream))).await;
+    assert!(nothing.is_err(), "{nothing:?}");
+    assert!(handle.send(frame(STDOUT, line(1, "here"))).await);
+    let event = piece(&mut stream).await.unwrap().unwrap();
+    assert!(event.starts_with(b"event: log\n"), "{event:?}");
+    let (beat, passed) = leaping(piece(&mut stream)).await;
+    assert_eq!(beat.unwrap().unwrap(), BEAT);
+    assert!(is_about(passed, 15), "{passed:?}");
+}
