@@ -1,6 +1,8 @@
 //! The files that users run the agent with, tried with the programs that they are for.
 
 mod image;
+mod leaving;
 mod prometheus;
 mod proxies;
 mod proxy;
+mod relay;

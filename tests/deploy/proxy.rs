@@ -87,10 +87,10 @@ impl Proxy {
         output.stdout
     }
 
-    /// An answer, line by line as it arrives; dropping it ends the client.
+    /// An answer, line by line as it arrives; dropping it ends the client. Like browsers, it would take it compressed.
     pub fn follow(&self, options: &[&str], path: &str) -> Followed {
         let mut child = self
-            .curl(options, path)
+            .curl(&[options, &["--compressed"]].concat(), path)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -161,8 +161,10 @@ fn command(kind: Kind, folder: &Path, port: u16, agent: SocketAddr) -> Command {
             let pem = fs::read_to_string(at("cert.pem")).unwrap()
                 + &fs::read_to_string(at("key.pem")).unwrap();
             fs::write(at("both.pem"), pem).unwrap();
+            // Without the option, a client that leaves is noticed at the next line or heartbeat only.
             let config = format!(
-                "defaults\n mode http\n timeout connect 5s\n timeout client 1h\n timeout server 1h\n\
+                "defaults\n mode http\n option abortonclose\n timeout connect 5s\n\
+                 timeout client 1h\n timeout server 1h\n\
                  frontend tls\n bind 127.0.0.1:{port} ssl crt {}\n default_backend agent\n\
                  backend agent\n server agent {agent}\n",
                 at("both.pem")
