@@ -17,6 +17,7 @@ mod faults;
 mod harness;
 mod key;
 mod limits;
+mod memory;
 mod shutdown;
 mod startup;
 mod support;
