@@ -18,6 +18,7 @@ mod harness;
 mod key;
 mod limits;
 mod memory;
+mod metrics;
 mod shutdown;
 mod startup;
 mod support;

@@ -144,7 +144,11 @@ impl Process {
     /// The address of the listener of this name, from the log event that announces it.
     pub(super) async fn listening(&self, listener: &str) -> SocketAddr {
         let address = |line: &Line| -> Option<SocketAddr> {
-            let event = line.event()?;
+            let Some(event) = line.event() else {
+                // The log for people: `listening listener="api" address=127.0.0.1:3000`.
+                let name = format!("listening listener=\"{listener}\" address=");
+                return line.text.split_once(&name)?.1.parse().ok();
+            };
             let ours =
                 field(&event, "message")? == "listening" && field(&event, "listener")? == listener;
             ours.then(|| field(&event, "address")?.parse().ok())?
