@@ -13,7 +13,7 @@ run: ## build and run the agent on a Docker engine, a private one if there is no
 	@deploy/local/run.sh
 
 test: ## run every test, against a real engine and real proxies
-	@tests/setup.sh build engine proxies
+	@tests/setup.sh build engine deploy
 	@cargo fetch --locked
 	@tests/isolated.sh cargo test --workspace --locked $(ARGS)
 

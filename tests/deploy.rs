@@ -1,5 +1,6 @@
 //! The files that users run the agent with, tried with the programs that they are for.
 
+mod compose;
 mod image;
 mod leaving;
 mod prometheus;

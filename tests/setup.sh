@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is missing: tests/setup.sh GROUP…
-# Groups: build (linker, certificates), lint, engine (dockerd, busybox), proxies, load.
+# Groups: build (linker, certificates), lint, engine (dockerd, busybox), deploy (what the files below deploy/ are for), load.
 # Quick when nothing is missing: it looks for the programs, and asks the package manager only for those it did not find.
 set -euo pipefail
 
@@ -24,7 +24,7 @@ need() {
     done
 }
 
-for group in "${@:?name at least one group: build lint engine proxies load}"; do
+for group in "${@:?name at least one group: build lint engine deploy load}"; do
     case $group in
     build)
         command -v cargo >/dev/null || {
@@ -49,7 +49,8 @@ for group in "${@:?name at least one group: build lint engine proxies load}"; do
         need busybox-static /bin/busybox
         need iproute2 ip
         ;;
-    proxies)
+    deploy)
+        need docker-compose docker-compose
         need nginx nginx
         need caddy caddy
         need haproxy haproxy

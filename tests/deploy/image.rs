@@ -1,16 +1,22 @@
 //! The image: built from the Dockerfile, and run with the documented lines.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::process::Command;
 
+use super::compose;
 use crate::support::dockerd::RealEngine;
 use crate::support::wait::{self, SOON};
 
-/// The name in the documented line.
+/// The names in the documented line: the image's, the container's, the volume's.
 const IMAGE: &str = "shroomlife/docker.ps-agent:latest";
+pub const NAME: &str = "docker-ps-agent";
+pub const DATA: &str = "docker-ps-agent-data";
+
+/// What mounts the engine into a container.
+const SOCKET: &str = "/var/run/docker.sock:/var/run/docker.sock";
 
 const MAX_SIZE: u64 = 12_000_000;
 
@@ -20,6 +26,7 @@ const BUILD_TIME: Duration = Duration::from_secs(1200);
 /// An engine whose containers can publish ports, with the image.
 async fn engine_with_image() -> RealEngine {
     let engine = RealEngine::start_networked(&["-H", "tcp://127.0.0.1:2375"]).await;
+    let begun = Instant::now();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let built = Command::new(root.join("tests/image.sh"))
         .arg(engine.socket())
@@ -34,6 +41,7 @@ async fn engine_with_image() -> RealEngine {
         "{}",
         String::from_utf8_lossy(&built.stderr)
     );
+    println!("the image was built in {:?}", begun.elapsed());
     engine
 }
 
@@ -43,12 +51,17 @@ async fn runs_as_documented() {
     assert_is_what_was_promised(&engine).await;
     let key = assert_serves(&engine).await;
     assert_stops_and_starts_with_its_key(&engine, &key).await;
-    assert_serves_without_privileges(&engine).await;
+    compose::assert_serves(&engine, &key).await;
     assert_finds_an_engine_by_name(&engine).await;
     assert_says_what_is_missing(&engine).await;
 }
 
-async fn inspect(engine: &RealEngine, what: &str) -> Value {
+async fn docker(engine: &RealEngine, line: &str) {
+    let args: Vec<&str> = line.split_whitespace().collect();
+    engine.docker(&args).await;
+}
+
+pub async fn inspect(engine: &RealEngine, what: &str) -> Value {
     let text = engine.docker(&["inspect", what]).await;
     let mut found: Value = serde_json::from_str(&text).unwrap();
     found[0].take()
@@ -76,129 +89,67 @@ async fn assert_is_what_was_promised(engine: &RealEngine) {
     );
 }
 
-/// The documented lines, but for the path of this engine's socket and a quicker health check.
+/// The documented lines, but for a quicker health check.
 async fn assert_serves(engine: &RealEngine) -> String {
-    let socket = format!("{}:/var/run/docker.sock", engine.socket().display());
-    let run = ["run", "-d", "--name", "docker-ps-agent", "-v", &socket];
-    let more = [
-        "-v",
-        "docker-ps-agent-data:/app/data",
-        "-p",
-        "3000:3000",
-        "--health-interval",
-        "1s",
-    ];
-    engine.docker(&[&run[..], &more, &[IMAGE]].concat()).await;
+    let run = "run -d --name docker-ps-agent -v /var/run/docker.sock:/var/run/docker.sock \
+               -v docker-ps-agent-data:/app/data -p 3000:3000 --health-interval 1s \
+               shroomlife/docker.ps-agent:latest";
+    docker(engine, run).await;
     let key = wait::found("the key is printed", SOON, async || {
-        let log = engine.docker(&["logs", "docker-ps-agent"]).await;
+        let log = engine.docker(&["logs", NAME]).await;
         let line = log
             .lines()
             .find_map(|line| line.strip_prefix("Your Auth Key: "))?;
         Some(line.to_owned())
     })
     .await;
-    let cat = ["exec", "docker-ps-agent", "cat", "/app/data/_auth.key"];
+    let cat = ["exec", NAME, "cat", "/app/data/_auth.key"];
     assert_eq!(engine.docker(&cat).await, key);
     wait::until("it answers on the published port", SOON, async || {
-        get(engine, &key, "/").await.as_deref() == Some("OK")
+        ask(engine, &key, "3000/").await.as_deref() == Some("OK")
     })
     .await;
-    let list = get(engine, &key, "/containers").await.unwrap();
+    let list = ask(engine, &key, "3000/containers").await.unwrap();
     assert!(list.contains("\"/docker-ps-agent\""), "{list}");
-    let health =
-        || async { inspect(engine, "docker-ps-agent").await["State"]["Health"]["Status"].take() };
+    let health = || async { inspect(engine, NAME).await["State"]["Health"]["Status"].take() };
     wait::until("it is healthy", SOON, async || health().await == "healthy").await;
     key
 }
 
-/// The body of a success at port 3000 of the engine's host.
-async fn get(engine: &RealEngine, key: &str, path: &str) -> Option<String> {
-    let header = format!("x-auth-key: {key}");
+/// The body of a success at this port and path of the engine's host.
+pub async fn ask(engine: &RealEngine, key: &str, path: &str) -> Option<String> {
     let mut curl = engine.in_network("curl");
-    curl.args([
-        "-sf",
-        "-m",
-        "5",
-        "-H",
-        &header,
-        &format!("http://127.0.0.1:3000{path}"),
-    ]);
+    curl.args(["-sf", "-m", "5", "-H", &format!("x-auth-key: {key}")])
+        .arg(format!("http://127.0.0.1:{path}"));
     let output = curl.output().await.unwrap();
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8(output.stdout).unwrap())
+    let body = || String::from_utf8(output.stdout).unwrap();
+    output.status.success().then(body)
 }
 
 async fn assert_stops_and_starts_with_its_key(engine: &RealEngine, key: &str) {
     // It is process 1 there, which no signal ends that it does not handle; that would take ten seconds and exit 137.
-    engine.docker(&["stop", "docker-ps-agent"]).await;
-    let stopped = inspect(engine, "docker-ps-agent").await;
+    engine.docker(&["stop", NAME]).await;
+    let stopped = inspect(engine, NAME).await;
     assert_eq!(stopped["State"]["ExitCode"], 0);
-    engine.docker(&["start", "docker-ps-agent"]).await;
+    engine.docker(&["start", NAME]).await;
     wait::until("it answers again, with the same key", SOON, async || {
-        get(engine, key, "/").await.is_some()
+        ask(engine, key, "3000/").await.is_some()
     })
     .await;
-    engine.docker(&["rm", "-f", "docker-ps-agent"]).await;
-}
-
-async fn assert_serves_without_privileges(engine: &RealEngine) {
-    let compose = include_str!("../../deploy/compose.yaml");
-    for part in [
-        "read_only: true",
-        "cap_drop: [ALL]",
-        "no-new-privileges:true",
-    ] {
-        assert!(compose.contains(part), "{part}");
-    }
-    let socket = format!("{}:/var/run/docker.sock", engine.socket().display());
-    let run = [
-        "run",
-        "-d",
-        "--name",
-        "bare",
-        "-v",
-        &socket,
-        "-v",
-        "docker-ps-agent-data:/app/data",
-    ];
-    let less = [
-        "--read-only",
-        "--cap-drop",
-        "ALL",
-        "--security-opt",
-        "no-new-privileges:true",
-    ];
-    engine
-        .docker(&[&run[..], &less, &["--network", "none", IMAGE]].concat())
-        .await;
-    assert_healthy(engine, "bare").await;
+    engine.docker(&["rm", "-f", NAME]).await;
 }
 
 /// Static binaries are known to fail at this.
 async fn assert_finds_an_engine_by_name(engine: &RealEngine) {
-    let run = [
-        "run",
-        "-d",
-        "--name",
-        "by-name",
-        "--network",
-        "host",
-        "--add-host",
-        "engine:127.0.0.1",
-    ];
-    let host = [
-        "-e",
-        "DOCKER_HOST=tcp://engine:2375",
-        "-e",
-        "LISTEN_ADDR=127.0.0.1:3001",
-    ];
-    engine.docker(&[&run[..], &host, &[IMAGE]].concat()).await;
+    let run = "run -d --name by-name --network host --add-host engine:127.0.0.1 \
+               -e DOCKER_HOST=tcp://engine:2375 -e LISTEN_ADDR=127.0.0.1:3001 \
+               shroomlife/docker.ps-agent:latest";
+    docker(engine, run).await;
     assert_healthy(engine, "by-name").await;
+    engine.docker(&["rm", "-f", "by-name"]).await;
 }
 
-async fn assert_healthy(engine: &RealEngine, name: &str) {
+pub async fn assert_healthy(engine: &RealEngine, name: &str) {
     let check = ["exec", name, "/bin/docker-ps-agent", "health"];
     wait::until(&format!("{name} is healthy"), SOON, async || {
         let log = engine.docker(&["logs", name]).await;
@@ -207,18 +158,13 @@ async fn assert_healthy(engine: &RealEngine, name: &str) {
         engine.try_docker(&check).await.is_ok()
     })
     .await;
-    engine.docker(&["rm", "-f", name]).await;
 }
 
 async fn assert_says_what_is_missing(engine: &RealEngine) {
-    engine
-        .docker(&["run", "-d", "--name", "alone", "--network", "none", IMAGE])
-        .await;
+    let run = "run -d --name alone --network none shroomlife/docker.ps-agent:latest";
+    docker(engine, run).await;
     assert_eq!(engine.docker(&["wait", "alone"]).await, "1");
     let log = engine.docker(&["logs", "alone"]).await;
     assert!(log.contains("Cannot connect to Docker Daemon"), "{log}");
-    assert!(
-        log.contains("-v /var/run/docker.sock:/var/run/docker.sock"),
-        "{log}"
-    );
+    assert!(log.contains(&format!("-v {SOCKET}")), "{log}");
 }

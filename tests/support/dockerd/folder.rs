@@ -76,8 +76,10 @@ fn clear(folder: &Path) {
     // A process that is just ending may still write; each round takes what it left.
     for _ in 0..100 {
         unmount_all(folder);
-        if mounts(folder).is_empty() && fs::remove_dir_all(folder).is_ok() {
-            remove_cgroups(&containers);
+        if remove_cgroups(&cgroup(folder))
+            && mounts(folder).is_empty()
+            && fs::remove_dir_all(folder).is_ok()
+        {
             return;
         }
         thread::sleep(Duration::from_millis(10));
@@ -117,20 +119,30 @@ fn kill_containers(ids: &[String]) {
     }
 }
 
-/// The groups that a killed shim could not remove: one for each hierarchy of version 1, or one of version 2.
-fn remove_cgroups(ids: &[String]) {
+/// The control group that an engine in this folder puts its containers below. The name of the temporary folder is in it,
+/// by which tests/isolated.sh finds what a killed run has left.
+pub(super) fn cgroup(folder: &Path) -> String {
+    let name = |path: &Path| path.file_name().map(|name| name.display().to_string());
+    let run = name(&std::env::temp_dir()).unwrap_or_default();
+    format!("{run}-{}", name(folder).expect("a folder has a name"))
+}
+
+/// Removes the groups that a killed shim could not, one for each hierarchy of version 1, or one of version 2, and the one
+/// above them. False while one is in use.
+fn remove_cgroups(name: &str) -> bool {
     let root = Path::new("/sys/fs/cgroup");
     let hierarchies = fs::read_dir(root).into_iter().flatten().flatten();
     let mut roots: Vec<PathBuf> = hierarchies.map(|entry| entry.path()).collect();
     roots.push(root.to_owned());
-    for (root, id) in roots
-        .iter()
-        .flat_map(|root| ids.iter().map(move |id| (root, id)))
-    {
-        // Most of these do not exist; a group that is in use refuses.
-        fs::remove_dir(root.join("docker").join(id)).ok();
-        fs::remove_dir(root.join(format!("docker-{id}.scope"))).ok();
-    }
+    roots.iter().fold(true, |all, root| {
+        let group = root.join(name);
+        for inner in fs::read_dir(&group).into_iter().flatten().flatten() {
+            // What is no group is a file of the kernel's, and stays.
+            fs::remove_dir(inner.path()).ok();
+        }
+        fs::remove_dir(&group).ok();
+        all && !group.exists()
+    })
 }
 
 fn processes() -> impl Iterator<Item = (Pid, PathBuf)> {

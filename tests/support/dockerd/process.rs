@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::folder::cgroup;
+
 /// How long dockerd, or the CLI while cleaning up, may take to end.
 const BOUND: Duration = Duration::from_secs(20);
 
@@ -23,7 +25,8 @@ pub(super) struct Dockerd {
 pub(super) enum Network {
     /// Nothing.
     None,
-    /// The engine's own bridge, in a network namespace of the engine's own.
+    /// The engine's own bridge, in a network namespace of the engine's own. Its `/run` is its own too, so that there it is
+    /// the engine at the default socket.
     Own,
 }
 
@@ -54,8 +57,9 @@ impl Dockerd {
             Network::None => Command::new("dockerd"),
             Network::Own => {
                 let mut command = Command::new("unshare");
-                let script = r#"ip link set lo up && exec dockerd "$@""#;
-                command.args(["--net", "sh", "-c", script, "dockerd"]);
+                let script = "ip link set lo up && mount -t tmpfs run /run && exec dockerd \"$@\"";
+                command.args(["--net", "--mount", "sh", "-c", script, "dockerd"]);
+                command.args(["-H", "unix:///run/docker.sock"]);
                 command
             }
         };
@@ -72,6 +76,8 @@ impl Dockerd {
             .arg("-p")
             .arg(at("pid"))
             .arg("--iptables=false")
+            .args(["--exec-opt", "native.cgroupdriver=cgroupfs"])
+            .args(["--cgroup-parent", &format!("/{}", cgroup(&self.folder))])
             .args(&self.flags)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
