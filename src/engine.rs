@@ -7,12 +7,12 @@ pub mod address;
 pub mod error;
 pub mod name;
 pub mod raw;
+pub mod stall;
 pub mod typed;
 pub mod wire;
 
 use std::{fmt, future::Future, time::Instant};
 
-use hyper::body::Incoming;
 use metrics::{counter, gauge, histogram};
 
 pub use self::{
@@ -35,7 +35,7 @@ pub struct Engine {
 #[derive(Debug)]
 pub struct Log {
     /// The bytes: frames, or plain text where the container has a terminal.
-    pub body: Incoming,
+    pub body: stall::Paced,
     /// What the container is.
     pub facts: Facts,
 }

@@ -47,7 +47,7 @@ pub fn lines(
     log: Log,
     max_line: usize,
 ) -> impl Stream<Item = Result<Line, LogError>> + Send + Unpin {
-    let bytes = BodyDataStream::new(log.body).map_err(|error| LogError::Engine(error.into()));
+    let bytes = BodyDataStream::new(log.body).map_err(LogError::Engine);
     decode(bytes, log.facts.config.tty, max_line)
 }
 

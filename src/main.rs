@@ -15,7 +15,7 @@ use docker_ps_agent::{
     exposition::Exposition,
     health,
     key::{self, Key},
-    server::Listener,
+    server::{self, Listener},
     service::ContainerService,
     stack::stack,
     startup::find_engine,
@@ -96,7 +96,8 @@ async fn run(config: &Config) -> Result<ExitCode, BoxError> {
         show(&key);
     }
 
-    let api = Listener::bind("api", config.api_addr(), config.max_connections)?;
+    let connections = server::affordable_connections(config.max_connections);
+    let api = Listener::bind("api", config.api_addr(), connections)?;
     let service = ContainerService::new(engine.clone(), config.max_line_bytes, stop.clone());
     let service = stack(service, key.digest(), key_changed.clone());
     drop(key);

@@ -18,6 +18,7 @@ use hyper_util::{
 };
 use metrics::gauge;
 use middleware::{BoxError, trace::Peer};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -51,6 +52,34 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How many connections may wait to be taken.
 const BACKLOG: i32 = 1024;
+
+/// Descriptors for all but clients of the API and their calls to the engine: the runtime, the log, the
+/// key's file, scrapers, unused connections to the engine.
+const RESERVED: u64 = 128;
+
+/// Raises the process's limit of open descriptors as far as it may, and says how many of `wanted`
+/// connections that is enough for: each may need another one to the engine.
+pub fn affordable_connections(wanted: usize) -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let limit = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    let Some(limit) = limit else { return wanted };
+    let enough = usize::try_from(limit.saturating_sub(RESERVED) / 2).unwrap_or(wanted);
+    if enough < wanted {
+        tracing::warn!(
+            limit,
+            connections = enough.max(1),
+            "few descriptors, so few connections"
+        );
+    }
+    wanted.min(enough.max(1))
+}
 
 /// One of the agent's listeners.
 #[derive(Debug)]

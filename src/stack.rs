@@ -73,7 +73,7 @@ where
         ))
         // Errors exist below this line only.
         .layer(RescueLayer::new(rescue))
-        // Before anybody looks at what is in it.
+        // The server lets heads through that come in few reads. Inside auth: without the key it is 401.
         .filter(fits::<B>)
         // Inside rescue, so that a timeout is answered. Until the head: streams are not cut.
         .layer(TimeoutLayer::new(routes::limit))

@@ -5,7 +5,7 @@
 //! or owner, no file, no folder. Touching the file, or writing the same bytes into it, is no change.
 
 use std::{
-    fs::File,
+    fs::{self, File, Metadata},
     io::{self, Read},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -55,14 +55,23 @@ impl Fingerprint {
         }
         let mut content = Vec::with_capacity(256);
         file.take(MAX_LEN).read_to_end(&mut content)?;
-        Ok(Self {
+        Ok(Self::new(&meta, Sha256::digest(&content).into()))
+    }
+
+    fn new(meta: &Metadata, digest: [u8; 32]) -> Self {
+        Self {
             device: meta.dev(),
             inode: meta.ino(),
             mode: meta.mode(),
             owner: (meta.uid(), meta.gid()),
             len: meta.len(),
-            digest: Sha256::digest(&content).into(),
-        })
+            digest,
+        }
+    }
+
+    /// Whether the file at `path` is this one as far as can be seen from outside.
+    fn is_like(&self, path: &Path) -> bool {
+        fs::metadata(path).is_ok_and(|meta| Self::new(&meta, self.digest) == *self)
     }
 }
 
@@ -90,9 +99,10 @@ fn watch_every(
             while !changed.is_cancelled() {
                 match Fingerprint::take(&path) {
                     Ok(seen) if seen == known => thread::sleep(interval),
-                    // Out of descriptors says nothing of the file.
+                    // Without a free descriptor the content cannot be read, but the rest can be seen.
                     Err(error)
-                        if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) =>
+                        if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+                            && known.is_like(&path) =>
                     {
                         thread::sleep(interval);
                     }
@@ -106,7 +116,7 @@ fn watch_every(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{fs, os::unix::fs::PermissionsExt};
+    use std::os::unix::fs::PermissionsExt;
 
     /// Whether `change`, which gets the path of a watched file in a folder of its own, is noticed.
     async fn notices(change: impl FnOnce(&Path)) -> bool {

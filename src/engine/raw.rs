@@ -1,6 +1,6 @@
 //! Calls whose answers are handed on as the engine wrote them.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
@@ -8,10 +8,13 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use serde::Deserialize;
 
-use super::{ContainerId, Error, wire::Wire};
+use super::{ContainerId, Error, stall::Paced, wire::Wire};
 
 /// The most that is read of an answer which the agent must understand.
 const MAX_READ: usize = 4 * 1024 * 1024;
+
+/// How long the engine may pause within an answer.
+const STALL: Duration = Duration::from_secs(30);
 
 /// A header of every answer of Docker's and Podman's `/_ping`, and of nobody else's.
 const API_VERSION: &str = "api-version";
@@ -22,7 +25,7 @@ pub struct Answer {
     /// As the engine sent it, if it did.
     pub content_type: Option<HeaderValue>,
     /// The untouched bytes, as they arrive.
-    pub body: Incoming,
+    pub body: Paced,
 }
 
 /// What the agent needs to know of a container; a small part of an inspect.
@@ -113,7 +116,7 @@ impl Raw {
         let (parts, body) = self.fetch(path).await?.into_parts();
         Ok(Answer {
             content_type: parts.headers.get(CONTENT_TYPE).cloned(),
-            body,
+            body: Paced::new(body, Some(STALL)),
         })
     }
 
@@ -132,8 +135,10 @@ impl Raw {
         serde_json::from_slice(&bytes).map_err(|error| Error::Broken(error.into()))
     }
 
-    pub(super) async fn logs(&self, facts: &Facts, query: &LogQuery) -> Result<Incoming, Error> {
-        Ok(self.fetch(&query.path(&facts.id)).await?.into_body())
+    pub(super) async fn logs(&self, facts: &Facts, query: &LogQuery) -> Result<Paced, Error> {
+        let body = self.fetch(&query.path(&facts.id)).await?.into_body();
+        // What is followed may be quiet for as long as its container is.
+        Ok(Paced::new(body, (!query.follow).then_some(STALL)))
     }
 
     async fn fetch(&self, path: &str) -> Result<Response<Incoming>, Error> {

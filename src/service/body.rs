@@ -4,23 +4,17 @@ use std::{
     convert::Infallible,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http::{HeaderValue, Response, header::CONTENT_TYPE};
-use http_body::{Body as _, Frame, SizeHint};
-use hyper::body::Incoming;
+use http_body::{Frame, SizeHint};
 use middleware::BoxError;
 use pin_project_lite::pin_project;
 use tokio_stream::Stream;
-use tower_http::timeout::TimeoutBody;
 
-use crate::engine;
-
-/// How long the engine may pause within an answer.
-const STALL: Duration = Duration::from_secs(30);
+use crate::engine::{raw, stall::Paced};
 
 pin_project! {
     /// What is sent after an answer's head.
@@ -37,12 +31,7 @@ pin_project! {
     #[project = InnerProj]
     enum Inner {
         Bytes { bytes: Option<Bytes> },
-        Engine {
-            #[pin]
-            body: TimeoutBody<Incoming>,
-            // What is to come, if the engine said how much: `TimeoutBody` does not.
-            left: Option<u64>,
-        },
+        Engine { #[pin] body: Paced },
         Stream { stream: Pin<Box<dyn Stream<Item = Result<Bytes, BoxError>> + Send>> },
     }
 }
@@ -54,11 +43,8 @@ impl Body {
     }
 
     /// The engine's own bytes, as they arrive.
-    pub fn engine(body: Incoming) -> Self {
-        Self::new(Inner::Engine {
-            left: body.size_hint().exact(),
-            body: TimeoutBody::new(STALL, body),
-        })
+    pub fn engine(body: Paced) -> Self {
+        Self::new(Inner::Engine { body })
     }
 
     /// Bytes as they are made. An error cuts the answer short in a way that the client can see.
@@ -80,7 +66,7 @@ impl Body {
 }
 
 /// An answer that is the engine's, untouched.
-pub(super) fn untouched(answer: engine::raw::Answer) -> Response<Body> {
+pub(super) fn untouched(answer: raw::Answer) -> Response<Body> {
     let json = HeaderValue::from_static("application/json");
     with_type(
         answer.content_type.unwrap_or(json),
@@ -122,14 +108,7 @@ impl http_body::Body for Body {
         }
         let frame = match this.inner.project() {
             InnerProj::Bytes { bytes } => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
-            InnerProj::Engine { body, left } => {
-                let frame = ready!(body.poll_frame(cx));
-                if let (Some(left), Some(Ok(frame))) = (left, &frame) {
-                    let len = frame.data_ref().map_or(0, Bytes::len) as u64;
-                    *left = left.saturating_sub(len);
-                }
-                frame
-            }
+            InnerProj::Engine { body } => ready!(body.poll_frame(cx)),
             InnerProj::Stream { stream } => {
                 let item = ready!(stream.as_mut().poll_next(cx));
                 item.map(|item| item.map(Frame::data))
@@ -148,7 +127,7 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match &self.inner {
             Inner::Bytes { bytes } => bytes.is_none(),
-            Inner::Engine { left, .. } => *left == Some(0),
+            Inner::Engine { body } => body.is_end_stream(),
             Inner::Stream { .. } => false,
         }
     }
@@ -158,7 +137,7 @@ impl http_body::Body for Body {
             Inner::Bytes { bytes } => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64)
             }
-            Inner::Engine { left, .. } => left.map(SizeHint::with_exact).unwrap_or_default(),
+            Inner::Engine { body } => body.size_hint(),
             Inner::Stream { .. } => SizeHint::default(),
         }
     }

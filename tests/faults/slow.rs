@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::inside::{Inside, is_about, leaping, piece};
 use crate::support::fixture::{agent_on, engine_with_log, inspect};
-use crate::support::scripted::{Answer, RunningEngine, ScriptedEngine};
+use crate::support::scripted::{Answer, RunningEngine, STDOUT, ScriptedEngine, frame, line};
 use crate::support::wait::{self, SOON};
 
 /// Asks, and waits in leaps until the answer comes to the request that hangs; the time it took in seconds.
@@ -121,6 +121,27 @@ async fn cuts_an_answer_that_the_engine_does_not_go_on_with_for_30_seconds() {
         let (next, passed) = leaping(piece(&mut answer)).await;
         assert!(next.unwrap().is_err(), "{path}: not cut");
         assert!(is_about(passed, 30), "{path}: {passed:?}");
+    }
+}
+
+#[tokio::test]
+async fn cuts_a_log_that_stops_in_the_middle_but_not_one_that_is_followed() {
+    let part = || Answer::hang_body(frame(STDOUT, line(1, "a")));
+    for path in ["/containers/c/logs", "/containers/c/logs/download"] {
+        let engine = engine_with_log(part()).start().await;
+        let mut answer = Inside::on(&engine).get(path).await;
+        assert!(piece(&mut answer).await.unwrap().is_ok());
+        let (next, passed) = leaping(piece(&mut answer)).await;
+        assert!(next.unwrap().is_err(), "{path}: not cut");
+        assert!(is_about(passed, 30), "{path}: {passed:?}");
+    }
+    let engine = engine_with_log(part()).start().await;
+    let mut answer = Inside::on(&engine).get("/containers/c/logs/stream").await;
+    assert!(piece(&mut answer).await.unwrap().is_ok());
+    for _ in 0..10 {
+        let (next, _) = leaping(piece(&mut answer)).await;
+        let comment = next.unwrap().unwrap();
+        assert!(comment.starts_with(b":"), "{comment:?}");
     }
 }
 

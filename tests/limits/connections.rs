@@ -56,3 +56,28 @@ async fn come_and_go_by_the_hundred() {
     let fds = agent.open_fds();
     assert!(fds < 40, "{fds} descriptors are open");
 }
+
+/// A change is noticed twice a second, and told for a quarter of one; the rest is for a busy machine.
+const NOTICED: Duration = Duration::from_secs(3);
+
+#[tokio::test]
+async fn a_crowd_without_a_key_does_not_hide_that_the_key_has_changed() {
+    let engine = ScriptedEngine::new().start().await;
+    let builder = Agent::builder().docker_host(engine.docker_host());
+    let script = r#"ulimit -n 200 && exec "$0""#;
+    let few = builder.clone().program("sh");
+    let few = few
+        .arg("-c")
+        .arg(script)
+        .arg(env!("CARGO_BIN_EXE_docker-ps-agent"));
+    let agent = few.start().await;
+    let mut crowd = Vec::new();
+    for _ in 0..300 {
+        crowd.push(agent.client.connect().await);
+    }
+    agent.wait_for_output("few descriptors").await;
+    std::fs::write(builder.key_file(), "stolen").unwrap();
+    let status = agent.wait_exit(NOTICED).await;
+    assert_eq!(status.code(), Some(1));
+    assert!(!agent.output().contains("cannot take a connection"));
+}

@@ -1,0 +1,82 @@
+//! Ends an engine's answer that has stopped in the middle.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use middleware::BoxError;
+use tokio::time::{Sleep, sleep};
+
+/// An engine's answer, which fails with [`Stalled`] where the engine pauses for too long. Time in which
+/// nobody asks for more does not count: a client may be as slow as it likes.
+#[derive(Debug)]
+pub struct Paced {
+    inner: Incoming,
+    limit: Option<Duration>,
+    /// Runs while the engine is waited for.
+    clock: Option<Pin<Box<Sleep>>>,
+}
+
+impl Paced {
+    /// Waits for as long as `limit` for each part of `inner`; without one, for ever.
+    pub(super) fn new(inner: Incoming, limit: Option<Duration>) -> Self {
+        let clock = None;
+        Self {
+            inner,
+            limit,
+            clock,
+        }
+    }
+}
+
+impl Body for Paced {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        // The work before the clock: what is there is handed on, however late it was asked for.
+        if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) {
+            this.clock = None;
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        let Some(limit) = this.limit else {
+            return Poll::Pending;
+        };
+        let clock = this.clock.get_or_insert_with(|| Box::pin(sleep(limit)));
+        clock
+            .as_mut()
+            .poll(cx)
+            .map(|()| Some(Err(Stalled(limit).into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// The engine has begun an answer and not gone on with it.
+#[derive(Clone, Copy, Debug)]
+pub struct Stalled(Duration);
+
+impl fmt::Display for Stalled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "nothing more within {} s", self.0.as_secs())
+    }
+}
+
+impl std::error::Error for Stalled {}
