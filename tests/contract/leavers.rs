@@ -115,7 +115,8 @@ async fn leaves_nothing_behind_of_a_thousand_clients() {
     let (agent, engine) = host().await;
     let large = "echo ready; yes $(seq 1 300) | head -n 10000; sleep 600";
     engine.run("large", &[], large).await;
-    let descriptors = agent.open_fds() - engine.connections();
+    // With a connection to the engine, perhaps, which is gone at the end.
+    let descriptors = agent.open_fds();
     // What so many need at a time is taken once, and kept.
     visits(&agent, 200).await;
     at_most(POOL, &engine, SOON).await;
@@ -124,18 +125,16 @@ async fn leaves_nothing_behind_of_a_thousand_clients() {
     visits(&agent, 1000).await;
     at_most(POOL, &engine, SOON).await;
     at_most(0, &engine, 2 * SOON).await;
-    wait::until("all is closed", SOON, async || {
-        agent.open_fds() == descriptors
-    })
-    .await;
+    let closed = async || agent.open_fds() <= descriptors;
+    wait::until("all is closed", SOON, closed).await;
     let grown = agent.rss_bytes().saturating_sub(resident);
     assert!(grown < 2 << 20, "{grown} bytes over {resident}");
     let metrics = agent.metrics.as_ref().unwrap().get("/metrics").await;
-    let open = metrics
+    let open: Vec<_> = metrics
         .text()
         .lines()
-        .filter(|line| line.starts_with("docker_ps_agent_log_streams_open"));
-    for line in open {
-        assert!(line.ends_with(" 0"), "{line}");
-    }
+        .filter(|line| line.starts_with("docker_ps_agent_log_streams_open{"))
+        .collect();
+    assert!(!open.is_empty());
+    assert!(open.iter().all(|line| line.ends_with(" 0")), "{open:?}");
 }
