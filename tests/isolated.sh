@@ -12,6 +12,8 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 # Short: unix sockets, whose paths end at 107 bytes, are made below it.
 TMPDIR=$(mktemp -d /tmp/dpa.XXXXXX)
+# Agents and proxies that run as other users must get through to what is theirs.
+chmod 755 "$TMPDIR"
 export TMPDIR
 
 job=
