@@ -1,4 +1,4 @@
-ARG RUST_IMAGE=rust:1-slim-bookworm
+ARG RUST_IMAGE=rust:1-bookworm
 
 FROM ${RUST_IMAGE} AS build
 WORKDIR /build

@@ -33,6 +33,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::service_fn;
 
+/// Gives memory back when many clients have left; the system's own keeps most of it. How it is set is in
+/// `.cargo/config.toml`.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// More threads than this gain nothing: the engine is what is waited for.
 const MAX_WORKERS: usize = 4;
 

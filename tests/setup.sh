@@ -32,6 +32,7 @@ for group in "${@:?name at least one group: build lint engine deploy load}"; do
             exit 1
         }
         need gcc cc
+        need make make
         need libc6-dev /usr/include/stdlib.h
         need ca-certificates /etc/ssl/certs/ca-certificates.crt
         need curl curl

@@ -152,7 +152,8 @@ else
     fi
 fi
 
-setsid "$agent" </dev/null &
+# With this script killed, nothing else would end the agent.
+setsid setpriv --pdeathsig TERM "$agent" </dev/null &
 agent_pid=$!
 trap 'kill -TERM "$agent_pid" 2>/dev/null || true' INT TERM HUP
 
