@@ -29,7 +29,7 @@ base=$(sed -n 's/^ARG RUST_IMAGE=//p' Dockerfile)
 system_files() {
     local path
     apt-cache depends --recurse --installed --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces \
-        --no-enhances dash coreutils gcc libc6-dev | grep '^[a-z]' | sort -u |
+        --no-enhances dash coreutils diffutils gcc grep libc6-dev make mawk sed | grep '^[a-z]' | sort -u |
         xargs dpkg-query --listfiles |
         grep -v -E '^/usr/share/(doc|man|info|locale|lintian|bug)/|^/etc/|/[^/]*lto-dump|/lto1$|/lib(a|l|t|ub)san' |
         # Paths through the folders that are now links would make folders of these links.
@@ -37,8 +37,8 @@ system_files() {
         while read -r path; do
             if [[ -f $path || -L $path ]]; then echo "$path"; fi
         done
-    # rustc links by calling cc, which is an alternative and so in no package's list.
-    for path in /bin /sbin /lib /lib64 /usr/bin/cc /etc/alternatives/cc; do
+    # Alternatives are in no package's list; rustc links by calling cc, and configure scripts call awk.
+    for path in /bin /sbin /lib /lib64 /usr/bin/{cc,awk} /etc/alternatives/{cc,awk}; do
         [[ ! -L $path ]] || echo "$path"
     done
 }

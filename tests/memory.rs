@@ -81,7 +81,7 @@ impl Figure {
         let (before, begun) = (self.agent.peak_rss_bytes(), Instant::now());
         let length = self.read().await;
         let seconds = begun.elapsed().as_secs_f64();
-        let grown = self.agent.peak_rss_bytes() - before;
+        let grown = self.agent.peak_rss_bytes().saturating_sub(before);
         println!(
             "{}: {} MiB in {seconds:.1} s; {} KiB before, grown by {} KiB",
             self.path,
