@@ -11,6 +11,7 @@ use tracing_subscriber::filter::Targets;
 
 use crate::{
     engine::{Address, address::AddressError},
+    logs::hub::Limits,
     telemetry::LogFormat,
 };
 
@@ -75,8 +76,24 @@ pub struct Config {
     pub max_line_bytes: usize,
 
     /// The most connections to the API at a time; more wait
-    #[arg(long, env, value_name = "NUMBER", default_value_t = 16_384, value_parser = connections)]
+    #[arg(long, env, value_name = "NUMBER", default_value_t = 16_384, value_parser = number)]
     pub max_connections: usize,
+
+    /// The most logs that are read from the engine at a time; more followers of one log do not count
+    #[arg(long, env, value_name = "NUMBER", default_value_t = 512, value_parser = number)]
+    pub max_log_readers: usize,
+
+    /// The most of them for one container, beside the reader that its followers share
+    #[arg(long, env, value_name = "NUMBER", default_value_t = 16, value_parser = number)]
+    pub max_log_readers_per_container: usize,
+
+    /// The most followers of logs at a time
+    #[arg(long, env, value_name = "NUMBER", default_value_t = 16_384, value_parser = number)]
+    pub max_log_followers: usize,
+
+    /// The most followers of one container's log at a time
+    #[arg(long, env, value_name = "NUMBER", default_value_t = 4096, value_parser = number)]
+    pub max_log_followers_per_container: usize,
 
     /// What to do instead of serving
     #[command(subcommand)]
@@ -132,6 +149,16 @@ impl Config {
             .unwrap_or_else(|| SocketAddr::from((Ipv6Addr::UNSPECIFIED, API_PORT)))
     }
 
+    /// How many logs are read and followed.
+    pub fn log_limits(&self) -> Limits {
+        Limits {
+            readers: self.max_log_readers,
+            readers_per_container: self.max_log_readers_per_container,
+            followers: self.max_log_followers,
+            followers_per_container: self.max_log_followers_per_container,
+        }
+    }
+
     /// The engines to try, in this order; the first that answers is used.
     pub fn engines(&self) -> Vec<Address> {
         match &self.docker_host.0 {
@@ -146,7 +173,7 @@ fn max_line(text: &str) -> Result<usize, String> {
     within(text, 1024, 64 * 1024 * 1024)
 }
 
-fn connections(text: &str) -> Result<usize, String> {
+fn number(text: &str) -> Result<usize, String> {
     within(text, 1, 1_000_000)
 }
 
@@ -190,6 +217,7 @@ mod tests {
             &["--docker-host", "https://x"],
             &["--max-line-bytes", "0"],
             &["--max-connections", "0"],
+            &["--max-log-readers", "0"],
             &["--show-key", "perhaps"],
             &["--log", "info=loud=er"],
             &["--log-format", "xml"],

@@ -6,12 +6,13 @@
 pub mod address;
 pub mod error;
 pub mod name;
+pub mod news;
 pub mod raw;
 pub mod stall;
 pub mod typed;
 pub mod wire;
 
-use std::{fmt, future::Future, time::Instant};
+use std::{fmt, future::Future, sync::Arc, time::Instant};
 
 use metrics::{counter, gauge, histogram};
 
@@ -19,7 +20,7 @@ pub use self::{
     address::Address,
     error::Error,
     name::{ContainerId, ImageName},
-    raw::{Facts, LogQuery, Tail},
+    raw::{Facts, Listed, LogQuery, Tail},
     typed::Action,
 };
 use crate::telemetry::name as metric;
@@ -28,6 +29,7 @@ use crate::telemetry::name as metric;
 #[derive(Clone)]
 pub struct Engine {
     raw: raw::Raw,
+    news: Arc<news::News>,
     typed: typed::Typed,
 }
 
@@ -46,6 +48,7 @@ impl Engine {
         let wire = wire::Wire::new(address);
         Self {
             typed: typed::Typed::new(wire.clone()),
+            news: Arc::default(),
             raw: raw::Raw::new(wire),
         }
     }
@@ -70,6 +73,16 @@ impl Engine {
         observe("container_inspect", self.raw.get(&path)).await
     }
 
+    /// Tells when something has happened to any container; all who listen share one subscription.
+    pub fn listen(&self) -> news::Listener {
+        self.news.listen(&self.raw)
+    }
+
+    /// The containers, running or not, that have all of these labels: `key` or `key=value`.
+    pub async fn with_labels(&self, labels: &[String]) -> Result<Vec<Listed>, Error> {
+        observe("container_list", self.raw.list(labels)).await
+    }
+
     /// What the agent needs to know of a container.
     pub async fn facts(&self, id: &ContainerId) -> Result<Facts, Error> {
         observe("container_inspect", self.raw.facts(id)).await
@@ -88,7 +101,13 @@ impl Engine {
     /// Opens a container's log; the times are written in front of the lines.
     pub async fn logs(&self, id: &ContainerId, query: &LogQuery) -> Result<Log, Error> {
         let facts = self.facts(id).await?;
-        let body = observe("container_logs", self.raw.logs(&facts, query)).await?;
+        self.log(&facts, query).await
+    }
+
+    /// Opens the log of a container that is known.
+    pub async fn log(&self, facts: &Facts, query: &LogQuery) -> Result<Log, Error> {
+        let body = observe("container_logs", self.raw.logs(facts, query)).await?;
+        let facts = facts.clone();
         Ok(Log { body, facts })
     }
 

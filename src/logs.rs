@@ -5,13 +5,19 @@
 //! nobody waits for, and dropping the last stage closes the engine's connection.
 
 pub mod batch;
+pub mod cursor;
 pub mod demux;
+pub mod feed;
+pub mod follower;
+pub mod hub;
 pub mod lines;
+pub mod reading;
+pub mod ring;
 pub mod sse;
 pub mod terminal;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::TryStreamExt;
+use futures_util::{TryStreamExt, stream::MapErr};
 use http_body_util::BodyDataStream;
 use middleware::BoxError;
 use tokio_stream::Stream;
@@ -23,7 +29,7 @@ pub use self::{
     lines::{Line, Lines},
     terminal::Terminal,
 };
-use crate::engine::Log;
+use crate::engine::{Log, stall::Paced};
 
 /// Why a log ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +37,9 @@ pub enum LogError {
     /// The connection to the engine broke.
     #[error("the Docker Engine stopped sending: {}", crate::engine::error::chain(.0.as_ref()))]
     Engine(BoxError),
+    /// The engine does not give the log.
+    #[error(transparent)]
+    Open(#[from] crate::engine::Error),
     /// The engine said, inside the log, that it cannot read on.
     #[error("the Docker Engine reports: {0}")]
     Reported(String),
@@ -43,16 +52,19 @@ pub enum LogError {
 }
 
 /// The whole lines of a log, none with more than `max_line` bytes of text.
-pub fn lines(
-    log: Log,
-    max_line: usize,
-) -> impl Stream<Item = Result<Line, LogError>> + Send + Unpin {
-    let bytes = BodyDataStream::new(log.body).map_err(LogError::Engine);
+pub fn lines(log: Log, max_line: usize) -> LogLines {
+    let bytes = BodyDataStream::new(log.body).map_err(LogError::Engine as fn(BoxError) -> LogError);
     decode(bytes, log.facts.config.tty, max_line)
 }
 
+/// The whole lines of a log that an engine sends.
+pub type LogLines = Decoded<MapErr<BodyDataStream<Paced>, fn(BoxError) -> LogError>>;
+
+/// The whole lines of a log that comes as the stream `S` of bytes.
+pub type Decoded<S> = Lines<Either<Terminal<S>, Demux<S>>>;
+
 /// The part of the pipeline that every form of answer shares.
-pub fn decode<S>(bytes: S, tty: bool, max_line: usize) -> Lines<Either<Terminal<S>, Demux<S>>>
+pub fn decode<S>(bytes: S, tty: bool, max_line: usize) -> Decoded<S>
 where
     S: Stream<Item = Result<Bytes, LogError>> + Unpin,
 {

@@ -16,17 +16,21 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, Either};
-use http::{Request, Response, Uri, Version};
+use http::{HeaderValue, Request, Response, Uri, Version};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
+use self::query::LogParams;
 use self::routes::{Located, Op};
 pub use self::{
     body::Body,
     error::{Error, rescue},
     routes::Route,
 };
-use crate::engine::Engine;
+use crate::{
+    engine::Engine,
+    logs::{cursor::Cursor, hub::Limits},
+};
 
 type Answer = Result<Response<Body>, Error>;
 
@@ -49,12 +53,31 @@ struct Question {
     route: &'static Route,
     uri: Uri,
     version: Version,
+    /// What a browser's EventSource says when it comes back.
+    last_event_id: Option<HeaderValue>,
 }
 
 impl Question {
     /// The name in the path.
     fn name<T: query::Name>(&self) -> Result<T, Error> {
         query::name(self.route.id(self.uri.path()))
+    }
+
+    /// The cursor to go on behind: of the query, or else of the header. An empty one is none.
+    fn cursor(&self, params: &LogParams) -> Result<Option<Cursor>, Error> {
+        let header = self
+            .last_event_id
+            .as_ref()
+            .map(HeaderValue::to_str)
+            .transpose();
+        let broken = || Error::Bad("The cursor is broken.".into());
+        let text = match &params.after {
+            Some(text) => Some(text.as_str()),
+            None => header.map_err(|_| broken())?,
+        };
+        let text = text.filter(|text| !text.is_empty());
+        text.map(|text| text.parse().map_err(|_| broken()))
+            .transpose()
     }
 
     fn query(&self) -> &str {
@@ -65,8 +88,8 @@ impl Question {
 impl ContainerService {
     /// A service on `engine`. A line of a log has at most `max_line` bytes of text, and log streams end
     /// when `drain` is cancelled.
-    pub fn new(engine: Engine, max_line: usize, drain: CancellationToken) -> Self {
-        let logs = logs::Settings::new(max_line, drain);
+    pub fn new(engine: Engine, max_line: usize, limits: Limits, drain: CancellationToken) -> Self {
+        let logs = logs::Settings::new(engine.clone(), max_line, limits, drain);
         Self {
             shared: Arc::new(Shared { engine, logs }),
         }
@@ -99,6 +122,7 @@ impl<B> Service<Request<B>> for ContainerService {
             route,
             uri: parts.uri,
             version: parts.version,
+            last_event_id: parts.headers.get("last-event-id").cloned(),
         };
         Either::Right(Box::pin(answer(Arc::clone(&self.shared), question)))
     }

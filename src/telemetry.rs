@@ -31,6 +31,22 @@ pub mod name {
     pub const LINES: &str = "docker_ps_agent_log_lines_sent_total";
     /// Counter; `route`.
     pub const BYTES: &str = "docker_ps_agent_log_bytes_sent_total";
+    /// Gauge; `kind`: `live` or `catch_up`.
+    pub const LOG_READERS: &str = "docker_ps_agent_log_readers_open";
+    /// Gauge.
+    pub const FOLLOWERS: &str = "docker_ps_agent_log_followers";
+    /// Counter.
+    pub const CATCH_UPS: &str = "docker_ps_agent_log_catch_ups_total";
+    /// Counter.
+    pub const FOLLOWERS_PASSED: &str = "docker_ps_agent_log_followers_passed_total";
+    /// Counter.
+    pub const GAPS: &str = "docker_ps_agent_log_gaps_total";
+    /// Gauge.
+    pub const RING_BYTES: &str = "docker_ps_agent_log_ring_bytes";
+    /// Histogram of seconds.
+    pub const FOLLOWER_LAG: &str = "docker_ps_agent_log_follower_lag_seconds";
+    /// Counter; `what`: `readers` or `followers`.
+    pub const LOG_REFUSALS: &str = "docker_ps_agent_log_refusals_total";
     /// Gauge, always 1; `version`.
     pub const BUILD: &str = "docker_ps_agent_build_info";
     /// In front of the names of the process's own metrics.
@@ -148,5 +164,36 @@ fn describe() {
     describe_gauge!(STREAMS, "Log answers that are being sent");
     describe_counter!(LINES, "Log lines sent");
     describe_counter!(BYTES, Unit::Bytes, "Bytes of log answers sent");
+    describe_gauge!(
+        LOG_READERS,
+        "Logs that are being read at the engine, by kind"
+    );
+    describe_gauge!(FOLLOWERS, "Clients that follow a log");
+    describe_counter!(
+        CATCH_UPS,
+        "Reads of what a follower has missed, or asks for from before"
+    );
+    describe_counter!(
+        FOLLOWERS_PASSED,
+        "Times that a follower was slower than the lines in memory lasted"
+    );
+    describe_counter!(
+        GAPS,
+        "Times that lines were gone which a follower should get"
+    );
+    describe_gauge!(
+        RING_BYTES,
+        Unit::Bytes,
+        "Lines kept for followers, as text and as events"
+    );
+    describe_histogram!(
+        FOLLOWER_LAG,
+        Unit::Seconds,
+        "Time from a line's arrival to a follower's taking it"
+    );
+    describe_counter!(
+        LOG_REFUSALS,
+        "Requests refused since too many logs are read or followed"
+    );
     describe_gauge!(BUILD, "The agent's version");
 }

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use crate::support::agent::Agent;
 use crate::support::client::Client;
-use crate::support::fixture::{agent_on, engine_with_log};
+use crate::support::fixture::{agent_on, engine_with_live_log, engine_with_log};
 use crate::support::scripted::{Answer, ScriptedEngine};
 use crate::support::wait::{self, SOON};
 
@@ -49,12 +49,12 @@ async fn ends_an_idle_agent_at_once() {
 async fn ends_streams_with_the_closing_event_of_their_dialect() {
     for signal in [Signal::TERM, Signal::INT] {
         let (answer, logs) = Answer::handed();
-        let engine = engine_with_log(answer).start().await;
+        let engine = engine_with_live_log(answer).start().await;
         let agent = agent_on(&engine).await;
         let named = agent.sse("/containers/c/logs/stream").await;
         let unnamed = agent.sse("/containers/c/logs?follow=true").await;
         engine
-            .wait("both are open", |state| state.bodies() == 2)
+            .wait("both are open", |state| state.bodies() == 1)
             .await;
 
         agent.signal(signal);

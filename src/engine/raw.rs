@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::{ContainerId, Error, stall::Paced, wire::Wire};
 
 /// The most that is read of an answer which the agent must understand.
-const MAX_READ: usize = 4 * 1024 * 1024;
+const MAX_READ: usize = 16 * 1024 * 1024;
 
 /// How long the engine may pause within an answer.
 const STALL: Duration = Duration::from_secs(30);
@@ -34,9 +34,26 @@ pub struct Facts {
     /// The full id.
     #[serde(rename = "Id")]
     pub id: String,
+    /// The name, with a slash in front.
+    #[serde(rename = "Name", default)]
+    pub name: String,
     /// The part that is given at its creation.
     #[serde(rename = "Config")]
     pub config: Config,
+    /// What it does now.
+    #[serde(rename = "State", default)]
+    pub state: State,
+}
+
+/// What a container does at one moment; a part of [`Facts`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct State {
+    /// Whether it runs, paused or not.
+    #[serde(rename = "Running", default)]
+    pub running: bool,
+    /// When it was last started, as the engine writes it: another time is another run.
+    #[serde(rename = "StartedAt", default)]
+    pub started_at: String,
 }
 
 /// The part of [`Facts`] that is given at a container's creation.
@@ -48,6 +65,17 @@ pub struct Config {
     /// The grace period of a stop in seconds: negative for no end, none for the engine's default (10 s).
     #[serde(rename = "StopTimeout", default)]
     pub stop_timeout: Option<i64>,
+}
+
+/// A container as it is listed, as much of it as the agent needs.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Listed {
+    /// The full id.
+    #[serde(rename = "Id")]
+    pub id: String,
+    /// `running`, `exited`, …
+    #[serde(rename = "State", default)]
+    pub state: String,
 }
 
 /// How much of a log's end is wanted.
@@ -118,6 +146,22 @@ impl Raw {
             content_type: parts.headers.get(CONTENT_TYPE).cloned(),
             body: Paced::new(body, Some(STALL)),
         })
+    }
+
+    /// The answer to `GET path`, which may pause for as long as it likes.
+    pub(super) async fn stream(&self, path: &str) -> Result<Paced, Error> {
+        Ok(Paced::new(self.fetch(path).await?.into_body(), None))
+    }
+
+    /// The containers that have all of these labels, `key` or `key=value`.
+    pub(super) async fn list(&self, labels: &[String]) -> Result<Vec<Listed>, Error> {
+        let filters = serde_json::json!({ "label": labels }).to_string();
+        let filters = form_urlencoded::byte_serialize(filters.as_bytes()).collect::<String>();
+        let answer = self
+            .fetch(&format!("/containers/json?all=true&filters={filters}"))
+            .await?;
+        let bytes = read(answer.into_body()).await?;
+        serde_json::from_slice(&bytes).map_err(|error| Error::Broken(error.into()))
     }
 
     pub(super) async fn ping(&self) -> Result<(), Error> {

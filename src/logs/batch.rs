@@ -48,6 +48,18 @@ impl Sent {
     }
 }
 
+impl Sent {
+    /// So many lines are sent.
+    pub fn count_lines(&self, many: usize) {
+        self.lines.increment(many as u64);
+    }
+
+    /// So many bytes are sent.
+    pub fn count_bytes(&self, many: usize) {
+        self.bytes.increment(many as u64);
+    }
+}
+
 impl Drop for Sent {
     fn drop(&mut self) {
         self.open.decrement(1.0);

@@ -33,6 +33,16 @@ pub enum Source {
     System,
 }
 
+impl Source {
+    /// As Docker calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stderr => "stderr",
+            Self::Stdout | Self::System => "stdout",
+        }
+    }
+}
+
 /// A part of a record: of the time, a space, and text, which may lack a newline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {

@@ -45,6 +45,11 @@ impl Line {
     pub fn text(&self) -> &[u8] {
         &self.bytes[self.stamp..]
     }
+
+    /// The line's time in nanoseconds since 1970, if it has one.
+    pub fn time(&self) -> Option<i64> {
+        time(&self.bytes[..self.stamp])
+    }
 }
 
 /// The length of the time at the beginning of a record and of the space behind it, or 0.
@@ -56,6 +61,13 @@ pub(super) fn stamp_len(bytes: &[u8]) -> usize {
         }
         _ => 0,
     }
+}
+
+/// The time that a stamp says, in nanoseconds since 1970.
+fn time(stamp: &[u8]) -> Option<i64> {
+    let time = std::str::from_utf8(stamp.trim_ascii_end()).ok()?;
+    let time: jiff::Timestamp = time.parse().ok()?;
+    time.as_nanosecond().try_into().ok()
 }
 
 /// The second stage; see the [module](self).
@@ -89,6 +101,13 @@ impl<S> Lines<S> {
             piece: None,
             state: State::Reading,
         }
+    }
+
+    /// The time of the oldest line that has begun and not ended.
+    pub fn under_way(&self) -> Option<i64> {
+        let parts = [&self.stdout, &self.stderr].into_iter();
+        let begun = parts.filter(|part| !part.buf.is_empty());
+        begun.filter_map(|part| time(&part.buf[..part.stamp])).min()
     }
 
     /// The next line that ends within the piece at hand, which is used up to there.

@@ -1,31 +1,32 @@
-//! Whole lines → server-sent events, in either dialect of the docker.ps app.
+//! A follower's steps → server-sent events, in either dialect of the docker.ps app.
 //!
-//! A stream says when it has ended, and why, by an event, and by a comment now and then that it is alive:
+//! Each line's event carries a cursor as its id, so that a client which comes back can say where it was. A
+//! stream says when it has ended, and why, by an event, and by a comment now and then that it is alive:
 //! proxies cut connections that are quiet for long.
 
-use std::{
-    future::Future,
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{future::pending, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep, sleep};
+use futures_util::stream::unfold;
+use jiff::Timestamp;
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_stream::Stream;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Line, LogError,
-    batch::{Batch, Form, Sent, json_string},
+    batch::{Sent, json_string},
+    cursor::{Nanos, Place, write_cursor},
+    follower::{Follower, Step},
+    reading::Times,
+    ring::{Ended, Gap, Placed, Stretch},
 };
 
 /// How long a stream may be quiet before a comment is sent.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// The comment: no event, so nothing that a client sees.
-const COMMENT: &[u8] = b": heartbeat\n\n";
+pub(super) const COMMENT: &[u8] = b": heartbeat\n\n";
 
 /// The form of the events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,11 +71,27 @@ impl Dialect {
     }
 }
 
-impl Form for Dialect {
-    fn line(&mut self, line: &Line, out: &mut BytesMut) {
+/// What is said of lines that are missing.
+pub(super) fn gap_data(gap: &Gap) -> serde_json::Value {
+    let time = |nanos: Nanos| Timestamp::from_nanosecond(nanos.into()).ok();
+    serde_json::json!({
+        "container": gap.after.id(),
+        "after": time(gap.after.place.stamp).map(|time| time.to_string()),
+        "before": gap.before.and_then(time).map(|time| time.to_string()),
+    })
+}
+
+impl Dialect {
+    /// Writes the event of `line`, which stands at `place` in the log of `container`.
+    pub fn line(self, container: &str, place: &Place, line: &Line, out: &mut BytesMut) {
         out.extend_from_slice(match self {
-            Self::Unnamed => b"data: {\"line\":",
-            Self::Named => b"event: log\ndata: {\"log\":",
+            Self::Unnamed => b"id: ",
+            Self::Named => b"event: log\nid: ",
+        });
+        write_cursor(out, container, place).expect("a buffer takes everything");
+        out.extend_from_slice(match self {
+            Self::Unnamed => b"\ndata: {\"line\":",
+            Self::Named => b"\ndata: {\"log\":",
         });
         json_string(&line.bytes, out);
         if line.continued {
@@ -82,75 +99,136 @@ impl Form for Dialect {
         }
         out.extend_from_slice(b"}\n\n");
     }
-}
 
-pin_project! {
-    /// The events of one log, from the opening to the end. It never fails: a failure is its last event.
-    #[derive(Debug)]
-    pub struct Events<S> {
-        batches: Batch<S, Dialect>,
-        dialect: Dialect,
-        ended: bool,
-        #[pin]
-        quiet: Sleep,
-        #[pin]
-        stop: WaitForCancellationFutureOwned,
+    fn lines(self, container: &str, lines: &[Placed]) -> Bytes {
+        let len = lines
+            .iter()
+            .map(|placed| placed.line.bytes.len() + 96)
+            .sum();
+        let mut out = BytesMut::with_capacity(len);
+        for Placed { line, place } in lines {
+            self.line(container, place, line, &mut out);
+        }
+        out.freeze()
     }
 }
 
-impl<S> Events<S>
-where
-    S: Stream<Item = Result<Line, LogError>> + Unpin,
-{
-    /// Streams `lines` of `container` until they end or `stop` is cancelled, and counts them in `sent`.
+/// The events of one log, from the opening to the end. It never fails: a failure is its last event.
+#[derive(Debug)]
+pub struct Events {
+    follower: Follower,
+    dialect: Dialect,
+    times: Times,
+    stop: CancellationToken,
+    sent: Sent,
+    opening: Option<Bytes>,
+    ended: bool,
+    /// When the next comment is due.
+    quiet: Instant,
+}
+
+impl Events {
+    /// Streams what `follower` gets within `times` until that ends or `stop` is cancelled, and counts it
+    /// in `sent`. The client calls the container `name`.
     pub fn new(
-        lines: S,
+        follower: Follower,
         dialect: Dialect,
-        container: &str,
+        name: &str,
+        times: Times,
         stop: CancellationToken,
         sent: Sent,
     ) -> Self {
         Self {
-            batches: Batch::new(lines, dialect, &dialect.opening(container), sent),
+            follower,
             dialect,
+            times,
+            stop,
+            sent,
+            opening: Some(dialect.opening(name)).filter(|opening| !opening.is_empty()),
             ended: false,
-            quiet: sleep(HEARTBEAT),
-            stop: stop.cancelled_owned(),
+            quiet: Instant::now() + HEARTBEAT,
+        }
+    }
+
+    /// As a stream of bytes.
+    pub fn into_stream(self) -> impl Stream<Item = Bytes> + Send {
+        unfold(self, async |mut this| Some((this.next().await?, this)))
+    }
+
+    async fn next(&mut self) -> Option<Bytes> {
+        if self.ended {
+            return None;
+        }
+        if let Some(opening) = self.opening.take() {
+            return Some(opening);
+        }
+        loop {
+            let step = tokio::select! {
+                // First, since a log that is written all the time would never let it have its turn.
+                biased;
+                () = self.stop.cancelled() => Step::End(Ended::Closed),
+                step = self.follower.next() => step,
+                () = sleep_until(self.quiet) => {
+                    self.quiet = Instant::now() + HEARTBEAT;
+                    return Some(Bytes::from_static(COMMENT));
+                }
+                () = until(self.times.until), if self.follower.is_live() => Step::End(Ended::Closed),
+            };
+            let bytes = match step {
+                Step::Lines(stretch, from) => self.lines(&stretch, from),
+                Step::Live => continue,
+                // Clients that do not know the name of the event do not see it.
+                Step::Gap(gap) => format!("event: gap\ndata: {}\n\n", gap_data(&gap)).into(),
+                Step::End(how) => {
+                    self.ended = true;
+                    self.end(&how)
+                }
+            };
+            if !bytes.is_empty() {
+                self.quiet = Instant::now() + HEARTBEAT;
+                self.sent.count_bytes(bytes.len());
+                return Some(bytes);
+            }
         }
     }
 }
 
-impl<S> Stream for Events<S>
-where
-    S: Stream<Item = Result<Line, LogError>> + Unpin,
-{
-    type Item = Bytes;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        let mut this = self.project();
-        if *this.ended {
-            return Poll::Ready(None);
+impl Events {
+    /// The lines of a stretch from one on, as events: made once for all who want all of them.
+    fn lines(&mut self, stretch: &Stretch, from: usize) -> Bytes {
+        let lines = &stretch.lines[from..];
+        let id = &self.follower.facts().id;
+        let is_within = |placed: &Placed| self.times.hold(placed.place.stamp);
+        if from == 0 && lines.iter().all(is_within) {
+            self.sent.count_lines(lines.len());
+            return stretch.events(self.dialect, || self.dialect.lines(id, lines));
         }
-        // First, since a log that is written all the time would never let it have its turn.
-        if this.stop.as_mut().poll(cx).is_ready() {
-            *this.ended = true;
-            return Poll::Ready(Some(this.dialect.ending()));
-        }
-        let events = match Pin::new(this.batches).poll_next(cx) {
-            Poll::Ready(Some(Ok(events))) => events,
-            Poll::Ready(Some(Err(error))) => {
-                *this.ended = true;
-                tracing::warn!(%error, "log stream failed");
-                this.dialect.failure(&error)
-            }
-            Poll::Ready(None) => {
-                *this.ended = true;
-                this.dialect.ending()
-            }
-            Poll::Pending if this.quiet.as_mut().poll(cx).is_ready() => Bytes::from_static(COMMENT),
-            Poll::Pending => return Poll::Pending,
-        };
-        this.quiet.reset(Instant::now() + HEARTBEAT);
-        Poll::Ready(Some(events))
+        let lines: Vec<_> = lines
+            .iter()
+            .filter(|placed| is_within(placed))
+            .cloned()
+            .collect();
+        self.sent.count_lines(lines.len());
+        self.dialect.lines(id, &lines)
     }
+
+    /// The last event.
+    fn end(&self, how: &Ended) -> Bytes {
+        match how {
+            Ended::Closed => self.dialect.ending(),
+            Ended::Failed(error) => {
+                tracing::warn!(%error, "log stream failed");
+                self.dialect.failure(error)
+            }
+        }
+    }
+}
+
+/// Waits for a time; for ever where there is none.
+async fn until(time: Option<Timestamp>) {
+    let Some(time) = time else {
+        return pending().await;
+    };
+    let left = time.duration_since(Timestamp::now());
+    sleep(left.try_into().unwrap_or_default()).await;
 }

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::{
     LogError, Source,
     batch::{Form, Json, Text},
+    cursor::Places,
     decode,
     sse::Dialect,
     terminal::CUT,
@@ -319,10 +320,21 @@ fn forms_say_what_the_contract_says() {
         write(Box::new(Text)),
         format!("{t1} say \"hi\"\\\t\x07\n{t2}  \n{t3} \u{fffd}\n{t4} open")
     );
-    let named = write(Box::new(Dialect::Named));
-    assert!(named.ends_with(&format!("event: log\ndata: {{\"log\":\"{t4} open\"}}\n\n")));
-    let unnamed = write(Box::new(Dialect::Unnamed));
-    assert!(unnamed.ends_with(&format!("}}\n\ndata: {{\"line\":\"{t4} open\"}}\n\n")));
+    let last = lines.last().unwrap();
+    let place = Places::new(true).next(last, None);
+    let event = |dialect: Dialect| {
+        let mut out = BytesMut::new();
+        dialect.line("0123456789abcdef", &place, last, &mut out);
+        String::from_utf8(out.to_vec()).unwrap()
+    };
+    let id = format!("id: 0123456789ab.{}.o0\n", place.stamp);
+    let named = event(Dialect::Named);
+    assert_eq!(
+        named,
+        format!("event: log\n{id}data: {{\"log\":\"{t4} open\"}}\n\n")
+    );
+    let unnamed = event(Dialect::Unnamed);
+    assert_eq!(unnamed, format!("{id}data: {{\"line\":\"{t4} open\"}}\n\n"));
 }
 
 /// `bytes` in reads of these sizes, over and over.

@@ -1,10 +1,16 @@
 //! What a handler may fail with, and the one place where a cause becomes a status.
 
-use http::{HeaderValue, Response, StatusCode, header::ALLOW};
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{ALLOW, RETRY_AFTER},
+};
 use middleware::{BoxError, refusal::refusal, timeout::Elapsed};
 
 use super::Body;
-use crate::engine;
+use crate::{
+    engine,
+    logs::{follower::FollowError, hub::Busy},
+};
 
 /// Why a request is not answered with what it asks for.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +30,9 @@ pub enum Error {
     /// The engine said no, or nothing.
     #[error(transparent)]
     Engine(#[from] engine::Error),
+    /// Too many logs are read or followed.
+    #[error(transparent)]
+    Busy(#[from] Busy),
     /// The engine took too long.
     #[error(transparent)]
     Slow(#[from] Elapsed),
@@ -38,6 +47,7 @@ impl Error {
             Self::Bad(_) => StatusCode::BAD_REQUEST,
             Self::Engine(engine::Error::Refused { status, .. }) => *status,
             Self::Engine(_) => StatusCode::BAD_GATEWAY,
+            Self::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Slow(_) => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -65,10 +75,24 @@ pub fn rescue(cause: BoxError) -> Response<Body> {
         error => error.to_string(),
     };
     let mut answer = refusal(status, &message);
-    if let Error::MethodNotAllowed(methods) = error {
-        answer
-            .headers_mut()
-            .insert(ALLOW, HeaderValue::from_static(methods));
+    let headers = answer.headers_mut();
+    match error {
+        Error::MethodNotAllowed(methods) => {
+            headers.insert(ALLOW, HeaderValue::from_static(methods));
+        }
+        Error::Busy(_) => {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        _ => {}
     }
     answer
+}
+
+impl From<FollowError> for Error {
+    fn from(error: FollowError) -> Self {
+        match error {
+            FollowError::Engine(error) => error.into(),
+            FollowError::Busy(error) => error.into(),
+        }
+    }
 }

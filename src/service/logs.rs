@@ -14,6 +14,8 @@ use crate::{
     logs::{
         self, Batch, Line, LogError,
         batch::{Json, Sent, Text},
+        follower::{Follower, Start},
+        hub::{Hub, Limits},
         sse::{Dialect, Events},
     },
 };
@@ -28,11 +30,22 @@ pub(super) struct Settings {
     max_line: usize,
     /// Cancelled when the agent stops: streams end then, with their closing event.
     drain: CancellationToken,
+    hub: Hub,
 }
 
 impl Settings {
-    pub(super) fn new(max_line: usize, drain: CancellationToken) -> Self {
-        Self { max_line, drain }
+    pub(super) fn new(
+        engine: Engine,
+        max_line: usize,
+        limits: Limits,
+        drain: CancellationToken,
+    ) -> Self {
+        let hub = Hub::new(engine, max_line, limits);
+        Self {
+            max_line,
+            drain,
+            hub,
+        }
     }
 
     async fn lines(
@@ -49,14 +62,7 @@ impl Settings {
 pub(super) async fn logs(engine: &Engine, settings: &Settings, question: &Question) -> Answer {
     let params = LogParams::parse(question.query())?;
     if params.follow {
-        return events(
-            engine,
-            settings,
-            question,
-            params.query(true, ONCE),
-            Dialect::Unnamed,
-        )
-        .await;
+        return events(engine, settings, question, &params, ONCE, Dialect::Unnamed).await;
     }
     let query = params.query(false, ONCE);
     let lines = settings.lines(engine, &question.name()?, &query).await?;
@@ -68,23 +74,31 @@ pub(super) async fn logs(engine: &Engine, settings: &Settings, question: &Questi
 
 /// The second dialect's stream.
 pub(super) async fn stream(engine: &Engine, settings: &Settings, question: &Question) -> Answer {
-    let query = LogParams::parse(question.query())?.query(true, STREAM);
-    events(engine, settings, question, query, Dialect::Named).await
+    let params = LogParams::parse(question.query())?;
+    events(engine, settings, question, &params, STREAM, Dialect::Named).await
 }
 
 async fn events(
     engine: &Engine,
     settings: &Settings,
     question: &Question,
-    query: LogQuery,
+    params: &LogParams,
+    tail: Tail,
     dialect: Dialect,
 ) -> Answer {
     let id: ContainerId = question.name()?;
-    let lines = settings.lines(engine, &id, &query).await?;
+    let facts = engine.facts(&id).await?;
+    let start = match question.cursor(params)? {
+        Some(cursor) if cursor.is_of(&facts.id) => Start::After(cursor.place),
+        Some(_) => return Err(Error::Bad("The cursor is of another container.".into())),
+        None => params.start(tail),
+    };
+    let follower = Follower::open(&settings.hub, facts, start, params.restarts).await?;
     let sent = Sent::begin(question.route.template);
-    let events = Events::new(lines, dialect, id.as_str(), settings.drain.clone(), sent);
+    let drain = settings.drain.clone();
+    let events = Events::new(follower, dialect, id.as_str(), params.times(), drain, sent);
     let media_type = HeaderValue::from_static("text/event-stream");
-    let mut answer = with_type(media_type, Body::events(events));
+    let mut answer = with_type(media_type, Body::events(events.into_stream()));
     let headers = answer.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     // Else nginx collects events before it sends them.

@@ -7,7 +7,10 @@ use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 
 use super::Error;
-use crate::engine::{LogQuery, Tail, name::InvalidName};
+use crate::{
+    engine::{LogQuery, Tail, name::InvalidName},
+    logs::{follower::Start, reading::Times},
+};
 
 /// A name with a grammar: of a container or of an image.
 pub trait Name: FromStr<Err = InvalidName> {}
@@ -48,6 +51,10 @@ pub struct LogParams {
     tail: Option<Tail>,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
+    /// Behind which line to go on.
+    pub after: Option<String>,
+    /// Whether a stream goes on when the container is started again.
+    pub restarts: bool,
 }
 
 impl LogParams {
@@ -58,12 +65,15 @@ impl LogParams {
     /// [`Error::Bad`] for a value that is not what it should be, and for a parameter given twice.
     pub fn parse(query: &str) -> Result<Self, Error> {
         let (mut follow, mut tail, mut since, mut until) = (None, None, None, None);
+        let (mut after, mut restarts) = (None, None);
         for (name, value) in parse(query.as_bytes()) {
             let twice = match name.as_ref() {
                 "follow" => follow.replace(read_bool(&value)).is_some(),
                 "tail" => tail.replace(read_tail(&value)).is_some(),
                 "since" => since.replace(read_time(&value)).is_some(),
                 "until" => until.replace(read_time(&value)).is_some(),
+                "after" => after.replace(value.into_owned()).is_some(),
+                "restarts" => restarts.replace(read_restarts(&value)).is_some(),
                 _ => false,
             };
             if twice {
@@ -80,6 +90,8 @@ impl LogParams {
             tail: checked("tail", tail)?,
             since: checked("since", since)?.flatten(),
             until: checked("until", until)?.flatten(),
+            after,
+            restarts: checked("restarts", restarts)?.unwrap_or(false),
         })
     }
 
@@ -94,11 +106,34 @@ impl LogParams {
     }
 }
 
+impl LogParams {
+    /// Where a stream begins, if no cursor says so.
+    pub fn start(&self, tail: Tail) -> Start {
+        Start::Tail(self.tail.unwrap_or(tail), self.times())
+    }
+
+    /// The times within which lines are wanted.
+    pub fn times(&self) -> Times {
+        Times {
+            since: self.since,
+            until: self.until,
+        }
+    }
+}
+
 fn read_bool(value: &str) -> Result<bool, &'static str> {
     match value {
         "true" | "1" => Ok(true),
         "false" | "0" => Ok(false),
         _ => Err("true or false"),
+    }
+}
+
+fn read_restarts(value: &str) -> Result<bool, &'static str> {
+    match value {
+        "follow" => Ok(true),
+        "end" => Ok(false),
+        _ => Err("follow or end"),
     }
 }
 

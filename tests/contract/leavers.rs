@@ -70,7 +70,8 @@ async fn ends_its_engine_read_within_a_second_of_a_clients_leaving() {
         for route in ["logs?follow=true", "logs/stream"] {
             assert_eq!(log_is_open(&host.engine, &id), 1, "nobody reads");
             let stream = follow(&host.agent, &format!("/containers/{name}/{route}")).await;
-            assert!(log_is_open(&host.engine, &id) > 1, "the agent reads");
+            let begun = async || log_is_open(&host.engine, &id) > 1;
+            wait::until("the agent reads", SOON, begun).await;
             drop(stream);
             let left = Instant::now();
             let ended = async || log_is_open(&host.engine, &id) == 1;

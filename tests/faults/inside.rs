@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use docker_ps_agent::engine::Engine;
+use docker_ps_agent::logs::hub::Limits;
 use docker_ps_agent::service::{Body, ContainerService};
 use docker_ps_agent::stack::stack;
 use http::{Request, Response};
@@ -19,6 +20,13 @@ use crate::support::scripted::RunningEngine;
 
 const KEY: &str = "key";
 
+const LIMITS: Limits = Limits {
+    readers: 16,
+    readers_per_container: 4,
+    followers: 16,
+    followers_per_container: 16,
+};
+
 /// An answer whose body is still to be read.
 pub type Answer = Response<UnsyncBoxBody<Bytes, BoxError>>;
 
@@ -31,7 +39,7 @@ impl Inside {
     pub fn on(engine: &RunningEngine) -> Self {
         let engine = Engine::new(&engine.docker_host().parse().unwrap());
         let drain = CancellationToken::new();
-        Self::around(ContainerService::new(engine, 1 << 20, drain))
+        Self::around(ContainerService::new(engine, 1 << 20, LIMITS, drain))
     }
 
     /// Around any service.

@@ -1,7 +1,7 @@
 //! A stream on which nothing happens says every 15 seconds that it is alive.
 
 use super::inside::{Inside, is_about, leaping, piece};
-use crate::support::fixture::engine_with_log;
+use crate::support::fixture::engine_with_live_log;
 use crate::support::scripted::{Answer, STDOUT, frame, line};
 
 const BEAT: &str = ": heartbeat\n\n";
@@ -13,7 +13,7 @@ async fn beats_every_15_seconds() {
         ("/containers/c/logs?follow=true", false),
     ] {
         let (log, _handles) = Answer::handed();
-        let engine = engine_with_log(log).start().await;
+        let engine = engine_with_live_log(log).start().await;
         let mut stream = Inside::on(&engine).get(path).await;
         if opens {
             let opening = piece(&mut stream).await.unwrap().unwrap();
@@ -30,7 +30,7 @@ async fn beats_every_15_seconds() {
 #[tokio::test]
 async fn counts_from_the_last_line() {
     let (log, handles) = Answer::handed();
-    let engine = engine_with_log(log).start().await;
+    let engine = engine_with_live_log(log).start().await;
     let mut stream = Inside::on(&engine).get("/containers/c/logs/stream").await;
     let handle = handles.next().await;
     piece(&mut stream).await.unwrap().unwrap();

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::inside::{Inside, is_about, leaping, piece};
-use crate::support::fixture::{agent_on, engine_with_log, inspect};
+use crate::support::fixture::{agent_on, engine_with_live_log, engine_with_log, inspect};
 use crate::support::scripted::{Answer, RunningEngine, STDOUT, ScriptedEngine, frame, line};
 use crate::support::wait::{self, SOON};
 
@@ -135,9 +135,12 @@ async fn cuts_a_log_that_stops_in_the_middle_but_not_one_that_is_followed() {
         assert!(next.unwrap().is_err(), "{path}: not cut");
         assert!(is_about(passed, 30), "{path}: {passed:?}");
     }
-    let engine = engine_with_log(part()).start().await;
+    let engine = engine_with_live_log(part()).start().await;
     let mut answer = Inside::on(&engine).get("/containers/c/logs/stream").await;
-    assert!(piece(&mut answer).await.unwrap().is_ok());
+    // The opening and the line.
+    for _ in 0..2 {
+        assert!(piece(&mut answer).await.unwrap().is_ok());
+    }
     for _ in 0..10 {
         let (next, _) = leaping(piece(&mut answer)).await;
         let comment = next.unwrap().unwrap();

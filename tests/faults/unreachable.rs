@@ -2,9 +2,9 @@
 
 use super::{EVERY_KIND, refusal};
 use crate::support::agent::Agent;
-use crate::support::fixture::{agent_on, engine_with_log};
-use crate::support::scripted::{Answer, Gate, RunningEngine};
-use crate::support::wait::{self, SOON};
+use crate::support::fixture::{agent_on, engine_with_live_log, engine_with_log};
+use crate::support::scripted::{Answer, Gate, RunningEngine, STDOUT, frame, line};
+use crate::support::wait::SOON;
 
 async fn engine() -> RunningEngine {
     engine_with_log(Answer::bytes(200, ""))
@@ -99,33 +99,26 @@ async fn is_survived_by_kept_connections() {
 }
 
 #[tokio::test]
-async fn ends_the_streams_that_it_cuts_with_an_error() {
-    let (log, _handles) = Answer::handed();
-    let engine = engine_with_log(log).start().await;
+async fn keeps_the_streams_that_it_cuts() {
+    let (log, handles) = Answer::handed();
+    let engine = engine_with_live_log(log).start().await;
     let agent = agent_on(&engine).await;
-    let named = agent.sse("/containers/c/logs/stream").await;
-    let unnamed = agent.sse("/containers/c/logs?follow=true").await;
-    engine
-        .wait("both are open", |state| state.bodies() == 2)
-        .await;
+    let mut named = agent.sse("/containers/c/logs/stream").await;
+    let mut unnamed = agent.sse("/containers/c/logs?follow=true").await;
+    assert_eq!(named.next(SOON).await.unwrap().name(), "connected");
+    let handle = handles.next().await;
+    assert!(handle.send(frame(STDOUT, line(1, "before"))).await);
+    for stream in [&mut named, &mut unnamed] {
+        assert!(stream.next(SOON).await.unwrap().data.contains("before"));
+    }
     engine.crash().await;
-    let named = named.rest(SOON).await.pop().unwrap();
-    assert_eq!(named.name(), "error");
-    assert!(named.json()["error"].as_str().unwrap().contains("stopped"));
-    let unnamed = unnamed.rest(SOON).await.pop().unwrap();
-    assert_eq!(unnamed.event, None);
-    assert!(
-        unnamed.json()["error"]
-            .as_str()
-            .unwrap()
-            .contains("stopped")
-    );
-
     engine.start_again().await;
-    let open = agent.sse("/containers/c/logs/stream").await;
-    wait::until("it follows again", SOON, async || {
-        engine.state(|s| s.bodies() == 1)
-    })
-    .await;
-    drop(open);
+    // The log as a whole, since so the engine has it now.
+    let handle = handles.next().await;
+    for (number, text) in [(1, "before"), (2, "after")] {
+        assert!(handle.send(frame(STDOUT, line(number, text))).await);
+    }
+    for stream in [&mut named, &mut unnamed] {
+        assert!(stream.next(SOON).await.unwrap().data.contains("after"));
+    }
 }

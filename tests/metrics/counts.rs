@@ -5,7 +5,7 @@ use docker_ps_agent::telemetry::name::{
 };
 
 use super::samples::{Samples, becomes};
-use crate::support::fixture::{agent_on, engine_with_log};
+use crate::support::fixture::{agent_on, engine_with_live_log, engine_with_log};
 use crate::support::scripted::{Answer, Gate, STDOUT, ScriptedEngine, frame, line, timestamp};
 use crate::support::wait::SOON;
 
@@ -78,7 +78,7 @@ async fn of_refused_keys_are_by_reason() {
 #[tokio::test]
 async fn of_streams_lines_and_bytes_follow_what_is_sent() {
     let (log, handles) = Answer::handed();
-    let engine = engine_with_log(log).start().await;
+    let engine = engine_with_live_log(log).start().await;
     let agent = agent_on(&engine).await;
     let route = [("route", "/containers/{id}/logs/stream")];
     let mut one = agent.sse("/containers/c/logs/stream").await;
@@ -93,14 +93,15 @@ async fn of_streams_lines_and_bytes_follow_what_is_sent() {
     for _ in 0..4 {
         one.next(SOON).await.unwrap();
     }
-    becomes(&agent, LINES, &route, 3.0).await;
+    // To each of the two.
+    becomes(&agent, LINES, &route, 6.0).await;
     drop((handle, other));
     assert_eq!(one.next(SOON).await.unwrap().name(), "close");
     becomes(&agent, STREAMS, &[], 0.0).await;
     becomes(&agent, IN_FLIGHT, &[], 0.0).await;
     // The same length as the original has no bearing here: it is that of the events, closing one included or not.
-    let lines = 3 * format!(
-        "event: log\ndata: {{\"log\":\"{} text\"}}\n\n",
+    let lines = 6 * format!(
+        "event: log\nid: 4fa6e0f0c678.1704067200000000001.o0~00000000\ndata: {{\"log\":\"{} text\"}}\n\n",
         timestamp(1)
     )
     .len();

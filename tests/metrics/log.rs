@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use crate::support::agent::Agent;
 use crate::support::client::Client;
-use crate::support::fixture::{agent_on, engine_with_log};
+use crate::support::fixture::{agent_on, engine_with_live_log, engine_with_log};
 use crate::support::scripted::{Answer, RunningEngine, STDOUT, ScriptedEngine, frame, line};
 use crate::support::wait::{self, SOON};
 
@@ -83,7 +83,7 @@ async fn tells_who_asked_what_and_how_it_went() {
 #[tokio::test]
 async fn says_of_a_stream_how_long_it_was_and_who_ended_it() {
     let (log, handles) = Answer::handed();
-    let engine = engine_with_log(log).start().await;
+    let engine = engine_with_live_log(log.clone()).start().await;
     let agent = agent_on(&engine).await;
     let path = "/containers/c/logs/stream";
 
@@ -100,6 +100,7 @@ async fn says_of_a_stream_how_long_it_was_and_who_ended_it() {
     let event = told(&agent, "ended").await;
     assert_eq!(event["message"], "answered", "{event}");
 
+    engine.route("GET", "/containers/*/logs", log);
     let torn = [("x-request-id", "torn")];
     let torn = agent
         .client

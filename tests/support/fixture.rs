@@ -24,6 +24,17 @@ pub fn engine_with_log(log: Answer) -> ScriptedEngine {
         .route("GET", "/containers/*/logs", log)
 }
 
+/// The same with a log that is empty until it is followed; who does gets `log`.
+pub fn engine_with_live_log(log: Answer) -> ScriptedEngine {
+    engine_with_log(log.clone()).route_fn("GET", "/containers/*/logs", move |request| match request
+        .query
+        .contains("follow=1")
+    {
+        true => log.clone(),
+        false => Answer::bytes(200, ""),
+    })
+}
+
 /// An agent on this engine.
 pub async fn agent_on(engine: &RunningEngine) -> Agent {
     let builder = Agent::builder().docker_host(engine.docker_host());

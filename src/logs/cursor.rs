@@ -1,0 +1,359 @@
+//! Where a line stands in its container's log, and the cursor that a client resumes with.
+//!
+//! The engine numbers nothing. A line's place is its time, its source, and how many lines of that source
+//! have the same time before it: within one source the times never go back, so such lines are neighbours.
+//! A read that begins somewhere at the end of a log cannot tell how many lines of the first time it has
+//! missed. Until that time has passed, places hold a print of the line instead.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use super::{Line, Source};
+
+/// How far apart in the log two lines may stand in the wrong order of their times: the engine stamps a
+/// line, and then waits for its turn to write it.
+pub const SKEW: Duration = Duration::from_secs(1);
+
+/// How much of a container's id a cursor holds: as much as people are shown.
+const ID_LEN: usize = 12;
+
+/// A time in nanoseconds since 1970.
+pub type Nanos = i64;
+
+/// A line's place among the lines of its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The line's time.
+    pub stamp: Nanos,
+    /// Where it was written.
+    pub source: Source,
+    /// How many lines of this source and time stand before it, as far as the read has seen.
+    pub ordinal: u64,
+    /// Whether the read has seen them all.
+    pub counted: bool,
+    /// What the line is known by where it has not; missing in a cursor that does not need it.
+    pub print: Option<u32>,
+    /// The time of the oldest line that had begun and not ended when this one ended; no later than its
+    /// own. Whoever goes on after this line must read from there, or would get that one without its head.
+    pub floor: Nanos,
+}
+
+impl Place {
+    /// Whether the line at `other` is the one at this place.
+    pub fn is(&self, other: &Self) -> bool {
+        (self.stamp, self.source) == (other.stamp, other.source)
+            && if self.counted && other.counted {
+                self.ordinal == other.ordinal
+            } else {
+                self.print.is_some() && self.print == other.print
+            }
+    }
+
+    /// Whether the line at `other`, met where this place is looked for, shows that it will not be found.
+    pub fn is_passed_by(&self, other: &Self) -> bool {
+        let skew = if self.source == other.source {
+            0
+        } else {
+            nanos(SKEW)
+        };
+        other.stamp > self.stamp.saturating_add(skew)
+    }
+
+    /// Whether all lines up to the one at `other` stand too early to be the one at this place.
+    pub fn is_far_behind(&self, other: &Self) -> bool {
+        other.stamp < self.stamp - nanos(SKEW)
+    }
+
+    /// The time from which on all lines must be read to find this one, and all that follow it whole.
+    pub fn since(&self) -> Nanos {
+        self.floor.min(self.stamp - nanos(SKEW)).max(0)
+    }
+}
+
+/// Gives lines their places, in the order of the log.
+#[derive(Clone, Debug)]
+pub struct Places {
+    stdout: Run,
+    stderr: Run,
+}
+
+/// The lines of one source and time.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    stamp: Nanos,
+    len: u64,
+    whole: bool,
+}
+
+impl Places {
+    /// For a read that begins with the first line of its time, if `whole`, or with any.
+    pub fn new(whole: bool) -> Self {
+        let run = Run {
+            stamp: -1,
+            len: 0,
+            whole,
+        };
+        Self {
+            stdout: run,
+            stderr: run,
+        }
+    }
+
+    /// The place of the next line, where one that began at `under_way` has not ended.
+    pub fn next(&mut self, line: &Line, under_way: Option<Nanos>) -> Place {
+        let run = match line.source {
+            Source::Stderr => &mut self.stderr,
+            Source::Stdout | Source::System => &mut self.stdout,
+        };
+        // Without a time of its own a line is as old as the one before it.
+        let stamp = line.time().unwrap_or(run.stamp.max(0));
+        if run.stamp == stamp {
+            run.len += 1;
+        } else {
+            let whole = run.whole || run.stamp >= 0;
+            *run = Run {
+                stamp,
+                len: 1,
+                whole,
+            };
+        }
+        Place {
+            stamp,
+            source: line.source,
+            ordinal: run.len - 1,
+            counted: run.whole,
+            print: Some(print(line)),
+            floor: under_way.unwrap_or(stamp).min(stamp),
+        }
+    }
+}
+
+/// FNV-1a, 32 bits, of a line with its time: the same for every version of the agent.
+fn print(line: &Line) -> u32 {
+    line.bytes.iter().fold(0x811c_9dc5, |print, byte| {
+        (print ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    })
+}
+
+fn nanos(duration: Duration) -> Nanos {
+    Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX)
+}
+
+/// Where a client's stream of one container was cut: `ID.TIME.SOURCE ORDINAL[~PRINT][-FLOOR]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// The beginning of the container's id.
+    id: String,
+    /// The last line that the client has got.
+    pub place: Place,
+}
+
+impl Cursor {
+    /// The cursor behind the line at `place` of the container `id`.
+    pub fn new(id: &str, place: Place) -> Self {
+        let id = id.get(..ID_LEN).unwrap_or(id).to_owned();
+        Self { id, place }
+    }
+
+    /// The beginning of the container's id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Whether it belongs to the container of this full id.
+    pub fn is_of(&self, id: &str) -> bool {
+        id.starts_with(&self.id)
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_cursor(f, &self.id, &self.place)
+    }
+}
+
+/// Writes the cursor behind `place` of the container `id`.
+pub(super) fn write_cursor(f: &mut impl fmt::Write, id: &str, place: &Place) -> fmt::Result {
+    let id = id.get(..ID_LEN).unwrap_or(id);
+    let source = if place.source == Source::Stderr {
+        'e'
+    } else {
+        'o'
+    };
+    write!(f, "{id}.{}.{source}{}", place.stamp, place.ordinal)?;
+    if let (false, Some(print)) = (place.counted, place.print) {
+        write!(f, "~{print:08x}")?;
+    }
+    // The margin for skew covers most lines under way.
+    if place.floor < place.stamp - nanos(SKEW) {
+        write!(f, "-{}", place.floor)?;
+    }
+    Ok(())
+}
+
+/// It is no cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no cursor of this agent")]
+pub struct BrokenCursor;
+
+impl FromStr for Cursor {
+    type Err = BrokenCursor;
+
+    fn from_str(text: &str) -> Result<Self, BrokenCursor> {
+        let mut parts = text.splitn(3, '.');
+        let (Some(id), Some(stamp), Some(rest)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(BrokenCursor);
+        };
+        let is_id = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if id.len() != ID_LEN || !id.bytes().all(is_id) {
+            return Err(BrokenCursor);
+        }
+        let stamp = number(stamp)?;
+        let (rest, floor) = match rest.split_once('-') {
+            Some((rest, floor)) => (rest, number(floor)?),
+            None => (rest, stamp),
+        };
+        let (rest, print) = match rest.split_once('~') {
+            Some((rest, print)) if print.len() == 8 && print.bytes().all(is_id) => (
+                rest,
+                Some(u32::from_str_radix(print, 16).map_err(|_| BrokenCursor)?),
+            ),
+            Some(_) => return Err(BrokenCursor),
+            None => (rest, None),
+        };
+        let (source, ordinal) = match rest.as_bytes().first() {
+            Some(b'o') => (Source::Stdout, &rest[1..]),
+            Some(b'e') => (Source::Stderr, &rest[1..]),
+            _ => return Err(BrokenCursor),
+        };
+        let ordinal = u64::try_from(number(ordinal)?).map_err(|_| BrokenCursor)?;
+        if floor > stamp {
+            return Err(BrokenCursor);
+        }
+        Ok(Self {
+            id: id.to_owned(),
+            place: Place {
+                stamp,
+                source,
+                ordinal,
+                counted: print.is_none(),
+                print,
+                floor,
+            },
+        })
+    }
+}
+
+/// A number without sign or leading zero, so that a cursor has one form only.
+fn number(text: &str) -> Result<Nanos, BrokenCursor> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    if !plain || (text.len() > 1 && text.starts_with('0')) {
+        return Err(BrokenCursor);
+    }
+    text.parse().map_err(|_| BrokenCursor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    const ID: &str = "0123456789ab";
+
+    fn line(source: Source, nanos: u32, text: &str) -> Line {
+        let bytes = Bytes::from(format!("2024-01-02T03:04:05.{nanos:09}Z {text}"));
+        Line {
+            source,
+            stamp: bytes.len() - text.len(),
+            bytes,
+            continued: false,
+            open: false,
+        }
+    }
+
+    #[test]
+    fn counts_lines_of_one_source_and_time() {
+        let mut places = Places::new(true);
+        let seen = [
+            (Source::Stdout, 1),
+            (Source::Stderr, 1),
+            (Source::Stdout, 1),
+            (Source::Stdout, 2),
+            (Source::Stderr, 1),
+        ];
+        let ordinals =
+            seen.map(|(source, nanos)| places.next(&line(source, nanos, "x"), None).ordinal);
+        assert_eq!(ordinals, [0, 0, 1, 0, 1]);
+    }
+
+    #[test]
+    fn knows_lines_by_their_text_where_it_cannot_count() {
+        let lines = ["a", "b", "c"].map(|text| line(Source::Stdout, 1, text));
+        let mut all = Places::new(true);
+        let all = lines.clone().map(|line| all.next(&line, None));
+        let mut tail = Places::new(false);
+        let of_b = tail.next(&lines[1], None);
+        let found: Vec<_> = all.iter().map(|place| of_b.is(place)).collect();
+        assert_eq!(found, [false, true, false]);
+        let later = line(Source::Stdout, 2, "d");
+        assert!(tail.next(&later, None).counted, "it can count now");
+    }
+
+    #[test]
+    fn a_cursor_is_read_as_it_was_written() {
+        let place = Place {
+            stamp: 1_700_000_000_123_456_789,
+            source: Source::Stderr,
+            ordinal: 7,
+            counted: false,
+            print: Some(0xab),
+            floor: 1_600_000_000_000_000_000,
+        };
+        let certain = Place {
+            counted: true,
+            print: None,
+            floor: place.stamp,
+            source: Source::Stdout,
+            ..place
+        };
+        for (place, text) in [
+            (
+                place,
+                "0123456789ab.1700000000123456789.e7~000000ab-1600000000000000000",
+            ),
+            (certain, "0123456789ab.1700000000123456789.o7"),
+        ] {
+            let cursor = Cursor::new(&format!("{ID}cdef"), place);
+            assert_eq!(cursor.to_string(), text);
+            assert_eq!(text.parse::<Cursor>().unwrap(), cursor);
+            assert!(cursor.is_of(&format!("{ID}ffff")));
+            assert!(!cursor.is_of("0123456789ac"));
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_cursor() {
+        for text in [
+            "",
+            "x",
+            "0123456789ab",
+            "0123456789ab.1",
+            "0123456789ab.1.",
+            "0123456789ab.1.x0",
+            "0123456789ab.1.o",
+            "0123456789ab.1.o-1",
+            "0123456789ab.1.o0-2",
+            "0123456789ab.01.o0",
+            "0123456789ab.-1.o0",
+            "0123456789ab.1.o0~1",
+            "0123456789ab.1.o0~0000000G",
+            "0123456789AB.1.o0",
+            "0123456789.1.o0",
+            "0123456789ab.99999999999999999999.o0",
+            "0123456789ab.1.o0 ",
+            "0123456789ab.1.o0.2",
+            "0123456789ab.1.ä",
+        ] {
+            assert_eq!(text.parse::<Cursor>(), Err(BrokenCursor), "{text}");
+        }
+    }
+}

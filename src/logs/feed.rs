@@ -1,0 +1,272 @@
+//! The one reader of a container's log, and the ring that it fills.
+//!
+//! The reader outlives the engine: where a read breaks off it goes on behind the last line, as soon as it
+//! can and for as long as someone follows. It ends when the container has stopped, unless a follower waits
+//! for its next start.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit},
+    task::AbortHandle,
+    time::{Instant, sleep},
+};
+
+use super::{
+    LogError,
+    cursor::{Cursor, Place},
+    hub::Source,
+    reading::{From, Next, Times},
+    ring::{Ended, Gap, Ring, Stretch},
+};
+use crate::engine::{self, Facts, Tail};
+
+/// With how many lines the ring begins, so that who comes back soon finds its place there.
+const HISTORY: Tail = Tail::Lines(1000);
+
+/// The first and the longest pause before the engine is tried again.
+const PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether a stopped container has been started.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// How often a read may fail in a row, with the engine there and no line read.
+const FAILURES: u32 = 5;
+
+/// What the followers of one container share.
+#[derive(Debug)]
+pub struct Feed {
+    /// The newest lines.
+    pub ring: Arc<Ring>,
+    waiting: Arc<Waiting>,
+    reader: AbortHandle,
+}
+
+/// The followers that go on when the container is started again.
+#[derive(Debug, Default)]
+struct Waiting {
+    many: AtomicUsize,
+    fewer: Notify,
+}
+
+impl Feed {
+    /// Starts to read.
+    pub(super) fn start(source: Source, facts: Facts, permit: OwnedSemaphorePermit) -> Self {
+        let ring = Arc::new(Ring::new());
+        let waiting = Arc::<Waiting>::default();
+        let reader = Reader {
+            source,
+            facts,
+            ring: Arc::clone(&ring),
+            waiting: Arc::clone(&waiting),
+            last: None,
+            failures: 0,
+            pause: PAUSE,
+        };
+        let task = tokio::spawn(async move {
+            let _permit = permit;
+            reader.run().await;
+        });
+        Self {
+            ring,
+            waiting,
+            reader: task.abort_handle(),
+        }
+    }
+
+    /// Keeps the reader beyond the container's stop until the guard is dropped.
+    pub(super) fn wait_for_starts(&self) -> WaitsForStarts {
+        self.waiting.many.fetch_add(1, Ordering::Relaxed);
+        WaitsForStarts(Arc::clone(&self.waiting))
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+/// See [`Feed::wait_for_starts`].
+#[derive(Debug)]
+pub(super) struct WaitsForStarts(Arc<Waiting>);
+
+impl Drop for WaitsForStarts {
+    fn drop(&mut self) {
+        self.0.many.fetch_sub(1, Ordering::Relaxed);
+        self.0.fewer.notify_one();
+    }
+}
+
+struct Reader {
+    source: Source,
+    /// What the container was when it was last looked at.
+    facts: Facts,
+    ring: Arc<Ring>,
+    waiting: Arc<Waiting>,
+    /// The last line that was pushed.
+    last: Option<Place>,
+    /// Reads that failed since the last line.
+    failures: u32,
+    /// How long to wait before the next try.
+    pause: Duration,
+}
+
+impl Reader {
+    async fn run(mut self) {
+        let how = match self.read_all().await {
+            Ok(()) => Ended::Closed,
+            Err(error) if error.says_gone() => Ended::Closed,
+            Err(error) => Ended::Failed(Arc::new(error)),
+        };
+        self.ring.end(how);
+    }
+
+    /// Reads until the container has stopped for good.
+    async fn read_all(&mut self) -> Result<(), LogError> {
+        let mut from = From::Tail(HISTORY, Times::default());
+        loop {
+            match self.read(&from).await {
+                Ok(Read::ToItsEnd(rest)) => {
+                    let run = self.facts.state.clone();
+                    self.look().await?;
+                    // The engine ends its answers when it stops; then the same run goes on.
+                    if !self.facts.state.running || self.facts.state.started_at != run.started_at {
+                        if let Some(rest) = rest {
+                            self.push(rest).await;
+                        }
+                        if self.waiting.many.load(Ordering::Relaxed) == 0 {
+                            return Ok(());
+                        }
+                        self.push(Stretch::stop()).await;
+                        if !self.is_started_again().await? {
+                            return Ok(());
+                        }
+                    }
+                }
+                Ok(Read::Missing(gap)) => {
+                    let place = gap.after.place;
+                    self.push(Stretch::missing(gap)).await;
+                    from = From::Beyond(place);
+                    continue;
+                }
+                Err(error) => self.allow(error)?,
+            }
+            self.pause().await;
+            from = self.last.map_or(from, From::After);
+        }
+    }
+
+    /// Reads until the engine ends its answer.
+    async fn read(&mut self, from: &From) -> Result<Read, LogError> {
+        let mut reading = self.source.open(&self.facts, from, true).await?;
+        let begun = Instant::now();
+        loop {
+            let next = reading.next().await.inspect_err(|_| {
+                if begun.elapsed() > LONGEST_PAUSE {
+                    self.failures = 0;
+                }
+            });
+            match next? {
+                Next::Lines(stretch) => {
+                    (self.failures, self.pause) = (0, PAUSE);
+                    self.push(stretch).await;
+                }
+                Next::Missing(before) => {
+                    let place = self
+                        .last
+                        .unwrap_or_else(|| unreachable!("only then it is sought"));
+                    let after = Cursor::new(&self.facts.id, place);
+                    return Ok(Read::Missing(Gap { after, before }));
+                }
+                Next::End => return Ok(Read::ToItsEnd(reading.rest())),
+            }
+        }
+    }
+
+    async fn push(&mut self, stretch: Stretch) {
+        self.last = stretch.last().or(self.last);
+        self.ring.push(stretch, self.source.ring_size()).await;
+    }
+
+    /// Whether a failure is to be borne.
+    fn allow(&mut self, error: LogError) -> Result<(), LogError> {
+        if error.is_outage() {
+            return Ok(());
+        }
+        self.failures += 1;
+        if self.failures > FAILURES || error.says_gone() {
+            return Err(error);
+        }
+        tracing::debug!(%error, "a container's log broke off");
+        Ok(())
+    }
+
+    /// Looks at the container, waiting for an engine that is away.
+    async fn look(&mut self) -> Result<(), LogError> {
+        loop {
+            match self.source.facts(&self.facts.id).await {
+                Ok(facts) => {
+                    self.facts = facts;
+                    return Ok(());
+                }
+                Err(error) => self.allow(error.into())?,
+            }
+            self.pause().await;
+        }
+    }
+
+    async fn pause(&mut self) {
+        sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+    }
+
+    /// Waits for the container's next start: false where nobody waits any more.
+    async fn is_started_again(&mut self) -> Result<bool, LogError> {
+        loop {
+            let waiting = Arc::clone(&self.waiting);
+            let fewer = waiting.fewer.notified();
+            if waiting.many.load(Ordering::Relaxed) == 0 {
+                return Ok(false);
+            }
+            let run = self.facts.state.started_at.clone();
+            self.look().await?;
+            if self.facts.state.running || self.facts.state.started_at != run {
+                return Ok(true);
+            }
+            tokio::select! {
+                () = fewer => {}
+                () = sleep(LOOK) => {}
+            }
+        }
+    }
+}
+
+enum Read {
+    /// To its end, with lines that it broke off in.
+    ToItsEnd(Option<Stretch>),
+    /// Nothing: the line to go on behind is gone.
+    Missing(Gap),
+}
+
+impl LogError {
+    /// Whether the engine is away, and may come back.
+    pub(super) fn is_outage(&self) -> bool {
+        matches!(
+            self,
+            Self::Open(engine::Error::Unreachable(_) | engine::Error::Broken(_))
+        )
+    }
+
+    /// Whether the container does not exist any more.
+    pub(super) fn says_gone(&self) -> bool {
+        matches!(self, Self::Open(engine::Error::Refused { status, .. }) if *status == 404)
+    }
+}

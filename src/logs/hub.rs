@@ -1,0 +1,306 @@
+//! All logs that are followed: one [`Feed`] a container, and the limits of what is read and followed.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use metrics::{Gauge, counter, gauge};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{
+    feed::Feed,
+    reading::{From, Reading},
+    ring::{RING, Ring},
+};
+use crate::{
+    engine::{self, ContainerId, Engine, Facts},
+    telemetry::name as metric,
+};
+
+/// What all rings together may keep, in bytes.
+const ALL_RINGS: usize = 64 << 20;
+
+/// How much may be read and followed at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Logs read at the engine, in all.
+    pub readers: usize,
+    /// Logs read at the engine for one container, the shared reader not counted.
+    pub readers_per_container: usize,
+    /// Followers, in all.
+    pub followers: usize,
+    /// Followers of one container.
+    pub followers_per_container: usize,
+}
+
+/// Too much is read or followed; the text says what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("Too many {0}; try again later.")]
+pub struct Busy(pub &'static str);
+
+impl Busy {
+    fn refuse(kind: &'static str, what: &'static str) -> Self {
+        counter!(metric::LOG_REFUSALS, "what" => kind).increment(1);
+        Self(what)
+    }
+
+    pub(super) fn of_readers() -> Self {
+        Self::refuse("readers", "logs are being read")
+    }
+}
+
+/// Where logs come from, and how many may be read. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Source {
+    engine: Engine,
+    max_line: usize,
+    readers: Arc<Semaphore>,
+    /// How many rings there are.
+    rings: Arc<AtomicUsize>,
+}
+
+impl Source {
+    /// Reads a log from some point.
+    pub(super) async fn open(
+        &self,
+        facts: &Facts,
+        from: &From,
+        follow: bool,
+    ) -> Result<Reading, engine::Error> {
+        Reading::open(&self.engine, facts, from, follow, self.max_line).await
+    }
+
+    pub(super) async fn facts(&self, id: &str) -> Result<Facts, engine::Error> {
+        let id: ContainerId = id
+            .parse()
+            .map_err(|_| engine::Error::Broken("the engine told a broken id".into()))?;
+        self.engine.facts(&id).await
+    }
+
+    /// What one ring may keep, so that all of them together keep to their limit.
+    pub(super) fn ring_size(&self) -> usize {
+        RING.min(ALL_RINGS / self.rings.load(Ordering::Relaxed).max(1))
+    }
+
+    /// The right to read one log more at the engine.
+    ///
+    /// # Errors
+    ///
+    /// If as many are read as may be.
+    pub fn may_read(&self) -> Result<OwnedSemaphorePermit, Busy> {
+        Arc::clone(&self.readers)
+            .try_acquire_owned()
+            .map_err(|_| Busy::of_readers())
+    }
+}
+
+/// See the [module](self). Clones share everything.
+#[derive(Clone)]
+pub struct Hub {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    source: Source,
+    limits: Limits,
+    followers: AtomicUsize,
+    gauge: Gauge,
+    feeds: Mutex<HashMap<String, Weak<Shelf>>>,
+}
+
+/// A feed with those who share it.
+struct Shelf {
+    id: String,
+    feed: Feed,
+    followers: AtomicUsize,
+    /// Rights of followers to read what they have missed.
+    catch_ups: Arc<Semaphore>,
+    hub: Arc<Shared>,
+    live: Gauge,
+}
+
+impl Drop for Shelf {
+    fn drop(&mut self) {
+        self.live.decrement(1.0);
+        self.hub.source.rings.fetch_sub(1, Ordering::Relaxed);
+        let mut feeds = self.hub.feeds();
+        // Another may be in its place already.
+        if feeds
+            .get(&self.id)
+            .is_some_and(|feed| feed.strong_count() == 0)
+        {
+            feeds.remove(&self.id);
+        }
+    }
+}
+
+impl Shared {
+    fn feeds(&self) -> MutexGuard<'_, HashMap<String, Weak<Shelf>>> {
+        // Nothing in there panics halfway.
+        self.feeds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Hub {
+    /// A hub for the containers of `engine`, whose lines have at most `max_line` bytes of text.
+    pub fn new(engine: Engine, max_line: usize, limits: Limits) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                source: Source {
+                    engine,
+                    max_line,
+                    readers: Arc::new(Semaphore::new(limits.readers)),
+                    rings: Arc::default(),
+                },
+                limits,
+                followers: AtomicUsize::new(0),
+                gauge: gauge!(metric::FOLLOWERS),
+                feeds: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Where the hub reads.
+    pub fn source(&self) -> &Source {
+        &self.shared.source
+    }
+
+    /// Joins those who follow a container, or begins to.
+    ///
+    /// # Errors
+    ///
+    /// If there are as many followers or readers as may be.
+    pub fn join(&self, facts: &Facts) -> Result<Membership, Busy> {
+        let hub = &self.shared;
+        // Dropped after the lock: the last one to drop a shelf takes it from the map.
+        let known;
+        let mut feeds = hub.feeds();
+        known = feeds.get(&facts.id).and_then(Weak::upgrade);
+        let limits = &hub.limits;
+        let own = known
+            .as_ref()
+            .map_or(0, |shelf| shelf.followers.load(Ordering::Relaxed));
+        if hub.followers.load(Ordering::Relaxed) >= limits.followers
+            || own >= limits.followers_per_container
+        {
+            return Err(Busy::refuse("followers", "clients follow logs"));
+        }
+        let shelf = match &known {
+            Some(shelf) if !shelf.feed.ring.has_ended() => Arc::clone(shelf),
+            _ => {
+                let permit = hub.source.may_read()?;
+                hub.source.rings.fetch_add(1, Ordering::Relaxed);
+                let live = gauge!(metric::LOG_READERS, "kind" => "live");
+                live.increment(1.0);
+                let shelf = Arc::new(Shelf {
+                    id: facts.id.clone(),
+                    feed: Feed::start(hub.source.clone(), facts.clone(), permit),
+                    followers: AtomicUsize::new(0),
+                    catch_ups: Arc::new(Semaphore::new(limits.readers_per_container)),
+                    hub: Arc::clone(hub),
+                    live,
+                });
+                feeds.insert(facts.id.clone(), Arc::downgrade(&shelf));
+                shelf
+            }
+        };
+        hub.followers.fetch_add(1, Ordering::Relaxed);
+        shelf.followers.fetch_add(1, Ordering::Relaxed);
+        hub.gauge.increment(1.0);
+        drop(feeds);
+        Ok(Membership { shelf })
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub")
+            .field("limits", &self.shared.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A follower's share in a container's feed. The reader ends with the last one.
+pub struct Membership {
+    shelf: Arc<Shelf>,
+}
+
+impl Membership {
+    /// The newest lines.
+    pub fn ring(&self) -> &Arc<Ring> {
+        &self.shelf.feed.ring
+    }
+
+    pub(super) fn feed(&self) -> &Feed {
+        &self.shelf.feed
+    }
+
+    /// Waits for the right to read a part of this log by oneself.
+    pub(super) async fn turn(&self) -> Turn {
+        let own = Arc::clone(&self.shelf.catch_ups).acquire_owned().await;
+        let all = Arc::clone(&self.shelf.hub.source.readers)
+            .acquire_owned()
+            .await;
+        Turn::new([own, all].map(|permit| permit.expect("they are never closed")))
+    }
+}
+
+impl fmt::Debug for Membership {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Membership").field(&self.shelf.id).finish()
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        let hub = &self.shelf.hub;
+        hub.followers.fetch_sub(1, Ordering::Relaxed);
+        self.shelf.followers.fetch_sub(1, Ordering::Relaxed);
+        hub.gauge.decrement(1.0);
+    }
+}
+
+/// How long a turn lasts where others wait for theirs.
+const FAIR: Duration = Duration::from_secs(30);
+
+/// The right to read a part of a log; counted while it is held.
+#[derive(Debug)]
+pub(super) struct Turn {
+    begun: Instant,
+    own: Arc<Semaphore>,
+    _permits: [OwnedSemaphorePermit; 2],
+    gauge: Gauge,
+}
+
+impl Turn {
+    fn new(permits: [OwnedSemaphorePermit; 2]) -> Self {
+        let begun = Instant::now();
+        let own = Arc::clone(permits[0].semaphore());
+        counter!(metric::CATCH_UPS).increment(1);
+        let gauge = gauge!(metric::LOG_READERS, "kind" => "catch_up");
+        gauge.increment(1.0);
+        Self {
+            begun,
+            own,
+            _permits: permits,
+            gauge,
+        }
+    }
+
+    /// Whether someone else may be waiting for it, long enough.
+    pub(super) fn is_over(&self) -> bool {
+        self.begun.elapsed() > FAIR && self.own.available_permits() == 0
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.gauge.decrement(1.0);
+    }
+}

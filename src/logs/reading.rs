@@ -1,0 +1,198 @@
+//! One read of a container's log at the engine, in stretches of lines that know their places.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use jiff::Timestamp;
+use tokio_stream::Stream;
+
+use super::{
+    LogError, LogLines,
+    cursor::{Nanos, Place, Places},
+    ring::{Placed, Stretch},
+};
+use crate::engine::{self, Engine, Facts, LogQuery, Tail};
+
+/// A stretch that has grown to this goes out.
+const ENOUGH: usize = 16 * 1024;
+
+/// Where a read begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum From {
+    /// So much before the end, within these times.
+    Tail(Tail, Times),
+    /// Behind the line at this place. Where that line is gone: [`Next::Missing`].
+    After(Place),
+    /// With all lines that may stand behind it.
+    Beyond(Place),
+}
+
+/// The times within which lines are wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// None that was written before.
+    pub since: Option<Timestamp>,
+    /// None that was written after.
+    pub until: Option<Timestamp>,
+}
+
+impl Times {
+    /// Whether they leave nothing out.
+    pub fn are_all(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether they hold this one.
+    pub fn hold(&self, time: Nanos) -> bool {
+        let time = i128::from(time);
+        self.since.is_none_or(|since| since.as_nanosecond() <= time)
+            && self.until.is_none_or(|until| time <= until.as_nanosecond())
+    }
+}
+
+impl From {
+    fn query(&self, follow: bool) -> LogQuery {
+        let (tail, times) = match self {
+            Self::Tail(tail, times) => (*tail, *times),
+            Self::After(place) | Self::Beyond(place) => {
+                let since = Timestamp::from_nanosecond(place.since().into()).ok();
+                (Tail::All, Times { since, until: None })
+            }
+        };
+        LogQuery {
+            follow,
+            tail,
+            since: times.since,
+            until: times.until,
+        }
+    }
+
+    /// Whether the read begins with the first line of its time.
+    fn is_whole(&self) -> bool {
+        !matches!(self, Self::Tail(Tail::Lines(_), _))
+    }
+}
+
+/// What a read gives.
+#[derive(Debug)]
+pub enum Next {
+    /// The next lines.
+    Lines(Stretch),
+    /// The line to go on behind is not in the log any more. Nothing was given; the time is that of the
+    /// oldest line that is.
+    Missing(Option<Nanos>),
+    /// The end of the log.
+    End,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Reading {
+    lines: LogLines,
+    places: Places,
+    /// The place to go on behind, until it has been found.
+    sought: Option<Place>,
+    /// That line, once it has been found.
+    found: Option<Place>,
+    /// The time of the first line that was read.
+    first: Option<Nanos>,
+    stretch: Vec<Placed>,
+    len: usize,
+    /// Lines that the log breaks off in. They may go on later.
+    open: Vec<Placed>,
+    over: Option<Result<Next, LogError>>,
+}
+
+impl Reading {
+    /// Asks the engine for a container's log.
+    ///
+    /// # Errors
+    ///
+    /// Those of the engine.
+    pub async fn open(
+        engine: &Engine,
+        facts: &Facts,
+        from: &From,
+        follow: bool,
+        max_line: usize,
+    ) -> Result<Self, engine::Error> {
+        let log = engine.log(facts, &from.query(follow)).await?;
+        Ok(Self {
+            lines: super::lines(log, max_line),
+            places: Places::new(from.is_whole()),
+            sought: match from {
+                From::After(place) => Some(*place),
+                From::Tail(..) | From::Beyond(_) => None,
+            },
+            found: None,
+            first: None,
+            stretch: Vec::new(),
+            len: 0,
+            open: Vec::new(),
+            over: None,
+        })
+    }
+
+    /// What comes next. Nothing is lost where this is not waited for.
+    ///
+    /// # Errors
+    ///
+    /// Where the log breaks off; all that was whole has been given then.
+    pub async fn next(&mut self) -> Result<Next, LogError> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// The place that it went on behind, as this read has seen it.
+    pub fn found(&self) -> Option<Place> {
+        self.found
+    }
+
+    /// The lines without a newline that the log ends with, for whoever knows that they do not go on.
+    pub fn rest(&mut self) -> Option<Stretch> {
+        let rest = std::mem::take(&mut self.open);
+        (!rest.is_empty()).then(|| Stretch::new(rest))
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Next, LogError>> {
+        while self.over.is_none() && self.len < ENOUGH {
+            match Pin::new(&mut self.lines).poll_next(cx) {
+                Poll::Ready(Some(Ok(line))) => {
+                    let place = self.places.next(&line, self.lines.under_way());
+                    self.first.get_or_insert(place.stamp);
+                    match self.sought {
+                        None if line.open => self.open.push(Placed { line, place }),
+                        None => {
+                            self.len += line.bytes.len();
+                            self.stretch.push(Placed { line, place });
+                        }
+                        Some(sought) if sought.is(&place) => {
+                            (self.sought, self.found) = (None, Some(place));
+                        }
+                        Some(sought) if sought.is_passed_by(&place) => {
+                            self.over = Some(Ok(Next::Missing(self.first)));
+                        }
+                        Some(_) => {}
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => self.over = Some(Err(error)),
+                Poll::Ready(None) if self.sought.is_some() => {
+                    self.over = Some(Ok(Next::Missing(self.first)));
+                }
+                Poll::Ready(None) => self.over = Some(Ok(Next::End)),
+                Poll::Pending => break,
+            }
+        }
+        if !self.stretch.is_empty() {
+            self.len = 0;
+            let lines = std::mem::take(&mut self.stretch);
+            return Poll::Ready(Ok(Next::Lines(Stretch::new(lines))));
+        }
+        match self.over.take() {
+            Some(over) => Poll::Ready(over),
+            None => Poll::Pending,
+        }
+    }
+}
