@@ -6,11 +6,12 @@ use std::{
     str::FromStr,
 };
 
-use clap::{ArgAction, Parser, Subcommand};
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::filter::Targets;
 
 use crate::{
     engine::{Address, address::AddressError},
+    logs::Redaction,
     telemetry::LogFormat,
 };
 
@@ -74,6 +75,14 @@ pub struct Config {
     #[arg(long, env, value_name = "BYTES", default_value_t = 1024 * 1024, value_parser = max_line)]
     pub max_line_bytes: usize,
 
+    /// Whose logs are redacted: those that are asked for so, or with `env` all
+    #[arg(long, env, value_name = "WHEN", default_value = "off")]
+    pub redact: Redact,
+
+    /// Further words, comma-separated, that mark a container's variable as secret by its name
+    #[arg(long, env, value_name = "WORDS", value_delimiter = ',')]
+    pub redact_names: Vec<String>,
+
     /// The most connections to the API at a time; more wait
     #[arg(long, env, value_name = "NUMBER", default_value_t = 16_384, value_parser = connections)]
     pub max_connections: usize,
@@ -88,6 +97,15 @@ pub struct Config {
 pub enum Command {
     /// Ask the agent on this machine whether it serves, with its key; exit 0 if so, else 1
     Health,
+}
+
+/// Whether the values of secret variables are taken out of logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Redact {
+    /// Where a request asks for it.
+    Off,
+    /// Always.
+    Env,
 }
 
 /// Where metrics are served.
@@ -130,6 +148,11 @@ impl Config {
     pub fn api_addr(&self) -> SocketAddr {
         self.listen_addr
             .unwrap_or_else(|| SocketAddr::from((Ipv6Addr::UNSPECIFIED, API_PORT)))
+    }
+
+    /// What is taken out of logs.
+    pub fn redaction(&self) -> Redaction {
+        Redaction::new(self.redact == Redact::Env, &self.redact_names)
     }
 
     /// The engines to try, in this order; the first that answers is used.
@@ -191,6 +214,7 @@ mod tests {
             &["--max-line-bytes", "0"],
             &["--max-connections", "0"],
             &["--show-key", "perhaps"],
+            &["--redact", "all"],
             &["--log", "info=loud=er"],
             &["--log-format", "xml"],
             &["serve"],

@@ -19,7 +19,7 @@ pub use self::{
     address::Address,
     error::Error,
     name::{ContainerId, ImageName},
-    raw::{Facts, LogQuery, Tail},
+    raw::{Env, Facts, LogQuery, Tail},
     typed::Action,
 };
 use crate::telemetry::name as metric;

@@ -1,14 +1,18 @@
-//! The log pipeline: an engine's bytes → records → whole lines → what a client is sent.
+//! The log pipeline: an engine's bytes → records → whole lines → those that are wanted → what a client is
+//! sent.
 //!
 //! Each stage is a stream over the one before and holds no more than it must: the head of a record, the
 //! parts of a line that is not whole yet, a buffer of what is about to be sent. Nothing is read that
 //! nobody waits for, and dropping the last stage closes the engine's connection.
 
+pub mod ansi;
 pub mod batch;
 pub mod demux;
 pub mod lines;
+pub mod redact;
 pub mod sse;
 pub mod terminal;
+pub mod view;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
@@ -21,7 +25,9 @@ pub use self::{
     batch::Batch,
     demux::{Demux, Piece, Source},
     lines::{Line, Lines},
+    redact::{Redaction, Secrets},
     terminal::Terminal,
+    view::View,
 };
 use crate::engine::Log;
 

@@ -103,7 +103,12 @@ async fn run(config: &Config) -> Result<ExitCode, BoxError> {
 
     let connections = server::affordable_connections(config.max_connections);
     let api = Listener::bind("api", config.api_addr(), connections)?;
-    let service = ContainerService::new(engine.clone(), config.max_line_bytes, stop.clone());
+    let service = ContainerService::new(
+        engine.clone(),
+        config.max_line_bytes,
+        config.redaction(),
+        stop.clone(),
+    );
     let service = stack(service, key.digest(), key_changed.clone());
     drop(key);
     if let MetricsAddr::At(address) = config.metrics_addr {

@@ -26,7 +26,7 @@ pub use self::{
     error::{Error, rescue},
     routes::Route,
 };
-use crate::engine::Engine;
+use crate::{engine::Engine, logs::Redaction};
 
 type Answer = Result<Response<Body>, Error>;
 
@@ -63,10 +63,15 @@ impl Question {
 }
 
 impl ContainerService {
-    /// A service on `engine`. A line of a log has at most `max_line` bytes of text, and log streams end
-    /// when `drain` is cancelled.
-    pub fn new(engine: Engine, max_line: usize, drain: CancellationToken) -> Self {
-        let logs = logs::Settings::new(max_line, drain);
+    /// A service on `engine`. A line of a log has at most `max_line` bytes of text, `redaction` says what is
+    /// taken out of it, and log streams end when `drain` is cancelled.
+    pub fn new(
+        engine: Engine,
+        max_line: usize,
+        redaction: Redaction,
+        drain: CancellationToken,
+    ) -> Self {
+        let logs = logs::Settings::new(max_line, redaction, drain);
         Self {
             shared: Arc::new(Shared { engine, logs }),
         }

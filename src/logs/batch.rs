@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use metrics::{Counter, Gauge, counter, gauge};
 use tokio_stream::Stream;
 
-use super::{Line, LogError};
+use super::{Line, LogError, Source};
 use crate::telemetry::name as metric;
 
 /// A batch that has grown to this goes out.
@@ -160,6 +160,31 @@ impl Form for Text {
         if !line.open {
             out.extend_from_slice(b"\n");
         }
+    }
+}
+
+/// One JSON object a line: `{"time":"…","stream":"stdout","text":"…"}`. There is a time where the line has
+/// one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ndjson;
+
+impl Form for Ndjson {
+    fn line(&mut self, line: &Line, out: &mut BytesMut) {
+        out.extend_from_slice(b"{");
+        if let Some(time) = line.bytes[..line.stamp].strip_suffix(b" ") {
+            out.extend_from_slice(b"\"time\":");
+            json_string(time, out);
+            out.extend_from_slice(b",");
+        }
+        out.extend_from_slice(match line.source {
+            Source::Stderr => b"\"stream\":\"stderr\",\"text\":",
+            Source::Stdout | Source::System => b"\"stream\":\"stdout\",\"text\":",
+        });
+        json_string(line.text(), out);
+        if line.continued {
+            out.extend_from_slice(b",\"continued\":true");
+        }
+        out.extend_from_slice(b"}\n");
     }
 }
 

@@ -8,12 +8,16 @@ use jiff::Timestamp;
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 
-use super::{Answer, Body, Error, Question, body::with_type, query::LogParams};
+use super::{
+    Answer, Body, Error, Question,
+    body::with_type,
+    query::{Format, LogParams},
+};
 use crate::{
-    engine::{ContainerId, Engine, LogQuery, Tail},
+    engine::{ContainerId, Engine, Tail},
     logs::{
-        self, Batch, Line, LogError,
-        batch::{Json, Sent, Text},
+        self, Batch, Line, LogError, Redaction,
+        batch::{Json, Ndjson, Sent, Text},
         sse::{Dialect, Events},
     },
 };
@@ -26,22 +30,32 @@ const STREAM: Tail = Tail::Lines(100);
 #[derive(Debug)]
 pub(super) struct Settings {
     max_line: usize,
+    redaction: Redaction,
     /// Cancelled when the agent stops: streams end then, with their closing event.
     drain: CancellationToken,
 }
 
 impl Settings {
-    pub(super) fn new(max_line: usize, drain: CancellationToken) -> Self {
-        Self { max_line, drain }
+    pub(super) fn new(max_line: usize, redaction: Redaction, drain: CancellationToken) -> Self {
+        Self {
+            max_line,
+            redaction,
+            drain,
+        }
     }
 
+    /// The lines that are wanted, followed or not, of so much of the log's end if the query does not say.
     async fn lines(
         &self,
         engine: &Engine,
         id: &ContainerId,
-        query: &LogQuery,
+        params: &LogParams,
+        follow: bool,
+        tail: Tail,
     ) -> Result<impl Stream<Item = Result<Line, LogError>> + Unpin + use<>, Error> {
-        Ok(logs::lines(engine.logs(id, query).await?, self.max_line))
+        let log = engine.logs(id, &params.query(follow, tail)).await?;
+        let view = params.view(&log.facts.config.env, &self.redaction);
+        Ok(view.of(logs::lines(log, self.max_line)))
     }
 }
 
@@ -49,17 +63,10 @@ impl Settings {
 pub(super) async fn logs(engine: &Engine, settings: &Settings, question: &Question) -> Answer {
     let params = LogParams::parse(question.query())?;
     if params.follow {
-        return events(
-            engine,
-            settings,
-            question,
-            params.query(true, ONCE),
-            Dialect::Unnamed,
-        )
-        .await;
+        return events(engine, settings, question, &params, ONCE, Dialect::Unnamed).await;
     }
-    let query = params.query(false, ONCE);
-    let lines = settings.lines(engine, &question.name()?, &query).await?;
+    let id = question.name()?;
+    let lines = settings.lines(engine, &id, &params, false, ONCE).await?;
     let sent = Sent::begin(question.route.template);
     let json = Batch::new(lines, Json::default(), Json::OPENING, sent);
     let media_type = HeaderValue::from_static("application/json");
@@ -68,19 +75,20 @@ pub(super) async fn logs(engine: &Engine, settings: &Settings, question: &Questi
 
 /// The second dialect's stream.
 pub(super) async fn stream(engine: &Engine, settings: &Settings, question: &Question) -> Answer {
-    let query = LogParams::parse(question.query())?.query(true, STREAM);
-    events(engine, settings, question, query, Dialect::Named).await
+    let params = LogParams::parse(question.query())?;
+    events(engine, settings, question, &params, STREAM, Dialect::Named).await
 }
 
 async fn events(
     engine: &Engine,
     settings: &Settings,
     question: &Question,
-    query: LogQuery,
+    params: &LogParams,
+    tail: Tail,
     dialect: Dialect,
 ) -> Answer {
     let id: ContainerId = question.name()?;
-    let lines = settings.lines(engine, &id, &query).await?;
+    let lines = settings.lines(engine, &id, params, true, tail).await?;
     let sent = Sent::begin(question.route.template);
     let events = Events::new(lines, dialect, id.as_str(), settings.drain.clone(), sent);
     let media_type = HeaderValue::from_static("text/event-stream");
@@ -97,15 +105,26 @@ async fn events(
 
 /// All of a log as a file.
 pub(super) async fn download(engine: &Engine, settings: &Settings, question: &Question) -> Answer {
-    let query = LogParams::parse(question.query())?.query(false, Tail::All);
-    let lines = settings.lines(engine, &question.name()?, &query).await?;
+    let params = LogParams::parse(question.query())?;
+    let id = question.name()?;
+    let lines = settings
+        .lines(engine, &id, &params, false, Tail::All)
+        .await?;
     let sent = Sent::begin(question.route.template);
-    let text = Batch::new(lines, Text, b"", sent);
-    let media_type = HeaderValue::from_static("text/plain; charset=utf-8");
-    let mut answer = with_type(media_type, Body::stream(text));
-    let name = Timestamp::now().strftime("attachment; filename=\"logs-%Y-%m-%dT%H-%M-%S.log\"");
-    let name =
-        HeaderValue::try_from(name.to_string()).expect("only digits and dashes are filled in");
+    let (media_type, ending, body) = match params.format {
+        Format::Text => {
+            let text = Batch::new(lines, Text, b"", sent);
+            ("text/plain; charset=utf-8", "log", Body::stream(text))
+        }
+        Format::Ndjson => {
+            let json = Batch::new(lines, Ndjson, b"", sent);
+            ("application/x-ndjson", "ndjson", Body::stream(json))
+        }
+    };
+    let mut answer = with_type(HeaderValue::from_static(media_type), body);
+    let time = Timestamp::now().strftime("%Y-%m-%dT%H-%M-%S");
+    let name = HeaderValue::try_from(format!("attachment; filename=\"logs-{time}.{ending}\""))
+        .expect("only digits, dashes and letters are filled in");
     answer.headers_mut().insert(CONTENT_DISPOSITION, name);
     Ok(answer)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use docker_ps_agent::engine::Engine;
+use docker_ps_agent::logs::Redaction;
 use docker_ps_agent::service::{Body, ContainerService};
 use docker_ps_agent::stack::stack;
 use http::{Request, Response};
@@ -31,7 +32,12 @@ impl Inside {
     pub fn on(engine: &RunningEngine) -> Self {
         let engine = Engine::new(&engine.docker_host().parse().unwrap());
         let drain = CancellationToken::new();
-        Self::around(ContainerService::new(engine, 1 << 20, drain))
+        Self::around(ContainerService::new(
+            engine,
+            1 << 20,
+            Redaction::default(),
+            drain,
+        ))
     }
 
     /// Around any service.
