@@ -11,6 +11,7 @@ pub mod host;
 mod leavers;
 mod once;
 mod outage;
+mod packed;
 mod reads;
 mod redacted;
 mod removal;
