@@ -16,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, Either};
-use http::{Request, Response, Uri, Version};
+use http::{Request, Response, Uri, Version, header::ACCEPT_ENCODING};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
@@ -49,6 +49,8 @@ struct Question {
     route: &'static Route,
     uri: Uri,
     version: Version,
+    /// Whether the answer may be compressed on its way, as far as that is offered.
+    may_pack: bool,
 }
 
 impl Question {
@@ -104,6 +106,7 @@ impl<B> Service<Request<B>> for ContainerService {
             route,
             uri: parts.uri,
             version: parts.version,
+            may_pack: parts.headers.contains_key(ACCEPT_ENCODING),
         };
         Either::Right(Box::pin(answer(Arc::clone(&self.shared), question)))
     }

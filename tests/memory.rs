@@ -93,7 +93,8 @@ impl Figure {
         let (before, begun) = (self.agent.peak_rss_bytes(), Instant::now());
         let length = self.read().await;
         let seconds = begun.elapsed().as_secs_f64();
-        let grown = self.agent.peak_rss_bytes() - before;
+        // Each is read off counters that are a little behind.
+        let grown = self.agent.peak_rss_bytes().saturating_sub(before);
         println!(
             "{}: {} MiB in {seconds:.1} s; {} KiB before, grown by {} KiB",
             self.path,

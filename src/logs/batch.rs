@@ -61,6 +61,8 @@ pub struct Batch<S, F> {
     form: F,
     buf: BytesMut,
     sent: Sent,
+    /// Whether lines wait until a batch is full.
+    patient: bool,
     /// What is said once the buffer is out.
     over: Option<Result<(), LogError>>,
     done: bool,
@@ -74,9 +76,17 @@ impl<S, F: Form> Batch<S, F> {
             form,
             buf: BytesMut::from(opening),
             sent,
+            patient: false,
             over: None,
             done: false,
         }
+    }
+
+    /// Lets lines wait until a batch is full, if `patient`: for who compresses them, and better the more
+    /// there is at a time.
+    pub fn patient(mut self, patient: bool) -> Self {
+        self.patient = patient;
+        self
     }
 }
 
@@ -108,7 +118,8 @@ where
             }
         }
         this.sent.lines.increment(written);
-        if !this.buf.is_empty() {
+        let waits = this.patient && this.over.is_none() && this.buf.len() < ENOUGH;
+        if !this.buf.is_empty() && !waits {
             this.sent.bytes.increment(this.buf.len() as u64);
             return Poll::Ready(Some(Ok(this.buf.split().freeze())));
         }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::{
     LogError, Source,
-    batch::{Form, Json, Ndjson, Text},
+    batch::{Batch, Form, Json, Ndjson, Sent, Text},
     decode,
     sse::Dialect,
     terminal::CUT,
@@ -358,6 +358,36 @@ fn an_object_says_what_it_goes_on_with_and_has_no_time_where_there_is_none() {
          {{\"stream\":\"stderr\",\"text\":\"no time\"}}\n"
     );
     assert_eq!(std::str::from_utf8(&out).unwrap(), expected);
+}
+
+#[test]
+fn a_patient_batch_waits_for_more_and_for_the_end_only() {
+    let (read, more) = (
+        record(1, 1, "one\n"),
+        record(1, 2, "x".repeat(20_000) + "\n"),
+    );
+    for (reads, is_whole, expected) in [
+        (vec![read.clone()], false, None),
+        (vec![read.clone()], true, Some(stamped(1, "one\n").len())),
+        (
+            vec![read, more],
+            false,
+            Some(stamped(1, "one\n").len() + stamped(2, "\n").len() + 20_000),
+        ),
+    ] {
+        let reads = stream::iter(reads.into_iter().map(|read| Ok(Bytes::from(read))));
+        let lines = match is_whole {
+            true => decode(reads.chain(stream::empty()).boxed(), false, MAX),
+            false => decode(reads.chain(stream::pending()).boxed(), false, MAX),
+        };
+        let mut batch = Batch::new(lines, Text, b"", Sent::begin("/")).patient(true);
+        let seen = batch
+            .next()
+            .now_or_never()
+            .flatten()
+            .map(|bytes| bytes.unwrap().len());
+        assert_eq!(seen, expected);
+    }
 }
 
 #[test]

@@ -113,11 +113,11 @@ pub(super) async fn download(engine: &Engine, settings: &Settings, question: &Qu
     let sent = Sent::begin(question.route.template);
     let (media_type, ending, body) = match params.format {
         Format::Text => {
-            let text = Batch::new(lines, Text, b"", sent);
+            let text = Batch::new(lines, Text, b"", sent).patient(question.may_pack);
             ("text/plain; charset=utf-8", "log", Body::stream(text))
         }
         Format::Ndjson => {
-            let json = Batch::new(lines, Ndjson, b"", sent);
+            let json = Batch::new(lines, Ndjson, b"", sent).patient(question.may_pack);
             ("application/x-ndjson", "ndjson", Body::stream(json))
         }
     };
