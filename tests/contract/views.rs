@@ -145,7 +145,7 @@ async fn refuses_what_it_cannot_show() {
         "stream=both",
         "timestamps=perhaps",
         "regex=(",
-        "regex=%5Cw{1000}",
+        "regex=%5Cw{100}",
         "ansi=keep",
         "redact=all",
         "format=xml",

@@ -136,7 +136,7 @@ fn says_what_is_wrong_with_an_expression() {
     let unclosed = why("regex=a(b");
     assert!(unclosed.contains("unclosed group"), "{unclosed}");
     // Small to write, large to search for.
-    for large in ["regex=%5Cw{1000}", "regex=((((x{50}){50}){50}){50})"] {
+    for large in ["regex=%5Cw{100}", "regex=((((x{50}){50}){50}){50})"] {
         let refused = why(large);
         assert!(refused.contains("size limit"), "{refused}");
     }
