@@ -6,12 +6,12 @@ use std::{
     str::FromStr,
 };
 
-use clap::{ArgAction, Parser, Subcommand};
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::filter::Targets;
 
 use crate::{
     engine::{Address, address::AddressError},
-    logs::hub::Limits,
+    logs::{Redaction, hub::Limits},
     telemetry::LogFormat,
 };
 
@@ -75,6 +75,14 @@ pub struct Config {
     #[arg(long, env, value_name = "BYTES", default_value_t = 1024 * 1024, value_parser = max_line)]
     pub max_line_bytes: usize,
 
+    /// Whose logs are redacted: those that are asked for so, or with `env` all
+    #[arg(long, env, value_name = "WHEN", default_value = "off")]
+    pub redact: Redact,
+
+    /// Further words, comma-separated, that mark a container's variable as secret by its name
+    #[arg(long, env, value_name = "WORDS", value_delimiter = ',')]
+    pub redact_names: Vec<String>,
+
     /// The most connections to the API at a time; more wait
     #[arg(long, env, value_name = "NUMBER", default_value_t = 16_384, value_parser = number)]
     pub max_connections: usize,
@@ -105,6 +113,15 @@ pub struct Config {
 pub enum Command {
     /// Ask the agent on this machine whether it serves, with its key; exit 0 if so, else 1
     Health,
+}
+
+/// Whether the values of secret variables are taken out of logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Redact {
+    /// Where a request asks for it.
+    Off,
+    /// Always.
+    Env,
 }
 
 /// Where metrics are served.
@@ -157,6 +174,11 @@ impl Config {
             followers: self.max_log_followers,
             followers_per_container: self.max_log_followers_per_container,
         }
+    }
+
+    /// What is taken out of logs.
+    pub fn redaction(&self) -> Redaction {
+        Redaction::new(self.redact == Redact::Env, &self.redact_names)
     }
 
     /// The engines to try, in this order; the first that answers is used.
@@ -219,6 +241,7 @@ mod tests {
             &["--max-connections", "0"],
             &["--max-log-readers", "0"],
             &["--show-key", "perhaps"],
+            &["--redact", "all"],
             &["--log", "info=loud=er"],
             &["--log-format", "xml"],
             &["serve"],

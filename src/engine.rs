@@ -20,7 +20,7 @@ pub use self::{
     address::Address,
     error::Error,
     name::{ContainerId, ImageName},
-    raw::{Facts, Listed, LogQuery, Tail},
+    raw::{Env, Facts, Listed, LogQuery, Tail},
     typed::Action,
 };
 use crate::telemetry::name as metric;

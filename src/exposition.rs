@@ -8,13 +8,17 @@ use http::{
     header::{ALLOW, CONTENT_TYPE},
 };
 use http_body_util::Full;
+use metrics::gauge;
 use middleware::refusal::refusal;
 use tokio::{
     sync::Mutex,
     time::{Instant, timeout},
 };
 
-use crate::{engine::Engine, telemetry::Metrics};
+use crate::{
+    engine::Engine,
+    telemetry::{Metrics, name as metric},
+};
 
 /// Prometheus' text format.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -69,6 +73,7 @@ impl Exposition {
         if asked.is_none_or(|at| at.elapsed() > FRESH) {
             if timeout(PATIENCE, self.engine.ping()).await.is_err() {
                 tracing::warn!("the Docker Engine does not answer a ping");
+                gauge!(metric::ENGINE_REACHABLE).set(0.0);
             }
             *asked = Some(Instant::now());
         }

@@ -17,7 +17,8 @@
 //! | [`engine`] | what is asked of the Docker Engine, over one pooled client |
 //! | [`telemetry`] | tracing and metrics set-up; every metric's name |
 //!
-//! The layers themselves are the crate `middleware`, which knows nothing of Docker. [`health`], [`cat`]
+//! The layers themselves are the crate `middleware`, which knows nothing of Docker, and tower-http's;
+//! [`packing`] and [`request_id`] set two of those up. [`health`], [`cat`]
 //! and [`exposition`] are small programs beside the service: the image's health check, its `cat`, and
 //! what Prometheus reads.
 
@@ -28,6 +29,7 @@ pub mod exposition;
 pub mod health;
 pub mod key;
 pub mod logs;
+pub mod packing;
 pub mod request_id;
 pub mod server;
 pub mod service;

@@ -1,9 +1,11 @@
-//! The log pipeline: an engine's bytes → records → whole lines → what a client is sent.
+//! The log pipeline: an engine's bytes → records → whole lines → those that are wanted → what a client is
+//! sent.
 //!
 //! Each stage is a stream over the one before and holds no more than it must: the head of a record, the
 //! parts of a line that is not whole yet, a buffer of what is about to be sent. Nothing is read that
 //! nobody waits for, and dropping the last stage closes the engine's connection.
 
+pub mod ansi;
 pub mod batch;
 pub mod cursor;
 pub mod demux;
@@ -11,10 +13,13 @@ pub mod feed;
 pub mod follower;
 pub mod hub;
 pub mod lines;
+pub mod many;
 pub mod reading;
+pub mod redact;
 pub mod ring;
 pub mod sse;
 pub mod terminal;
+pub mod view;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{TryStreamExt, stream::MapErr};
@@ -27,7 +32,9 @@ pub use self::{
     batch::Batch,
     demux::{Demux, Piece, Source},
     lines::{Line, Lines},
+    redact::{Redaction, Secrets},
     terminal::Terminal,
+    view::View,
 };
 use crate::engine::{Log, stall::Paced};
 

@@ -107,6 +107,7 @@ async fn run(config: &Config) -> Result<ExitCode, BoxError> {
         engine.clone(),
         config.max_line_bytes,
         config.log_limits(),
+        config.redaction(),
         stop.clone(),
     );
     let service = stack(service, key.digest(), key_changed.clone());

@@ -16,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, Either};
-use http::{HeaderValue, Request, Response, Uri, Version};
+use http::{HeaderValue, Request, Response, Uri, Version, header::ACCEPT_ENCODING};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
@@ -29,7 +29,11 @@ pub use self::{
 };
 use crate::{
     engine::Engine,
-    logs::{cursor::Cursor, hub::Limits},
+    logs::{
+        Redaction,
+        cursor::Cursor,
+        hub::{Hub, Limits},
+    },
 };
 
 type Answer = Result<Response<Body>, Error>;
@@ -55,6 +59,8 @@ struct Question {
     version: Version,
     /// What a browser's EventSource says when it comes back.
     last_event_id: Option<HeaderValue>,
+    /// Whether the answer may be compressed on its way, as far as that is offered.
+    may_pack: bool,
 }
 
 impl Question {
@@ -63,21 +69,22 @@ impl Question {
         query::name(self.route.id(self.uri.path()))
     }
 
-    /// The cursor to go on behind: of the query, or else of the header. An empty one is none.
-    fn cursor(&self, params: &LogParams) -> Result<Option<Cursor>, Error> {
-        let header = self
-            .last_event_id
-            .as_ref()
-            .map(HeaderValue::to_str)
-            .transpose();
+    /// The cursors to go on behind, one a container: of the query, or else of the header. An empty text is
+    /// none.
+    fn cursors(&self, params: &LogParams) -> Result<Vec<Cursor>, Error> {
         let broken = || Error::Bad("The cursor is broken.".into());
+        let header = self.last_event_id.as_ref().map(HeaderValue::to_str);
         let text = match &params.after {
-            Some(text) => Some(text.as_str()),
-            None => header.map_err(|_| broken())?,
+            Some(text) => text,
+            None => header
+                .transpose()
+                .map_err(|_| broken())?
+                .unwrap_or_default(),
         };
-        let text = text.filter(|text| !text.is_empty());
-        text.map(|text| text.parse().map_err(|_| broken()))
-            .transpose()
+        let texts = text.split(',').filter(|_| !text.is_empty());
+        texts
+            .map(|text| text.parse().map_err(|_| broken()))
+            .collect()
     }
 
     fn query(&self) -> &str {
@@ -86,10 +93,18 @@ impl Question {
 }
 
 impl ContainerService {
-    /// A service on `engine`. A line of a log has at most `max_line` bytes of text, and log streams end
-    /// when `drain` is cancelled.
-    pub fn new(engine: Engine, max_line: usize, limits: Limits, drain: CancellationToken) -> Self {
-        let logs = logs::Settings::new(engine.clone(), max_line, limits, drain);
+    /// A service on `engine`. A line of a log has at most `max_line` bytes of text, `redaction` says what is
+    /// taken out of it, `limits` how many logs are read and followed, and log streams end when `drain` is
+    /// cancelled.
+    pub fn new(
+        engine: Engine,
+        max_line: usize,
+        limits: Limits,
+        redaction: Redaction,
+        drain: CancellationToken,
+    ) -> Self {
+        let hub = Hub::new(engine.clone(), max_line, limits);
+        let logs = logs::Settings::new(hub, max_line, redaction, drain);
         Self {
             shared: Arc::new(Shared { engine, logs }),
         }
@@ -123,6 +138,7 @@ impl<B> Service<Request<B>> for ContainerService {
             uri: parts.uri,
             version: parts.version,
             last_event_id: parts.headers.get("last-event-id").cloned(),
+            may_pack: parts.headers.contains_key(ACCEPT_ENCODING),
         };
         Either::Right(Box::pin(answer(Arc::clone(&self.shared), question)))
     }
@@ -140,6 +156,7 @@ async fn answer(shared: Arc<Shared>, question: Question) -> Answer {
         Op::Logs => logs::logs(engine, &shared.logs, &question).await,
         Op::LogStream => logs::stream(engine, &shared.logs, &question).await,
         Op::LogDownload => logs::download(engine, &shared.logs, &question).await,
+        Op::ManyLogs => logs::many(engine, &shared.logs, &question).await,
         Op::Images => images::list(engine).await,
         Op::Image => images::inspect(engine, &question.name()?).await,
         Op::RemoveImage => images::remove(engine, &question.name()?).await,

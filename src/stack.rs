@@ -21,7 +21,7 @@ use tower::{Service, ServiceBuilder};
 use tower_http::{ServiceBuilderExt, catch_panic::CatchPanicLayer};
 
 use crate::{
-    request_id,
+    packing, request_id,
     server::MAX_HEAD,
     service::{Body, Error, rescue, routes},
     telemetry::name as metric,
@@ -73,6 +73,10 @@ where
         ))
         // Errors exist below this line only.
         .layer(RescueLayer::new(rescue))
+        // Downloads only. Inside rescue, so that a refusal is never packed; what is asked for is read first.
+        .map_request(packing::negotiable)
+        .map_response(packing::body)
+        .layer(packing::layer())
         // The server lets heads through that come in few reads. Inside auth: without the key it is 401.
         .filter(fits::<B>)
         // Inside rescue, so that a timeout is answered. Until the head: streams are not cut.

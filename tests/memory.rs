@@ -48,11 +48,20 @@ struct Figure {
     agent: Agent,
     chunk: Bytes,
     path: &'static str,
+    headers: &'static [(&'static str, &'static str)],
 }
 
 impl Figure {
     /// After a small answer of the same kind.
     async fn warm(line_length: usize, path: &'static str) -> Self {
+        Self::warm_with(line_length, path, &[]).await
+    }
+
+    async fn warm_with(
+        line_length: usize,
+        path: &'static str,
+        headers: &'static [(&'static str, &'static str)],
+    ) -> Self {
         let chunk = lines_of(line_length);
         let engine = engine_with_log(log(&chunk, 8 << 20)).start().await;
         let agent = agent_on(&engine).await;
@@ -61,6 +70,7 @@ impl Figure {
             agent,
             chunk,
             path,
+            headers,
         };
         for _ in 0..3 {
             figure.read().await;
@@ -71,7 +81,9 @@ impl Figure {
     /// Reads an answer as fast as it comes, and keeps nothing.
     async fn read(&self) -> u64 {
         let path = format!("/containers/c/{}", self.path);
-        self.agent.open(&path).await.drain().await.unwrap()
+        let client = &self.agent.client;
+        let answer = client.open_with("GET", &path, self.headers, "").await;
+        answer.drain().await.unwrap()
     }
 
     /// Reads a large one, and sees that the agent has not grown with it.
@@ -81,6 +93,7 @@ impl Figure {
         let (before, begun) = (self.agent.peak_rss_bytes(), Instant::now());
         let length = self.read().await;
         let seconds = begun.elapsed().as_secs_f64();
+        // Each is read off counters that are a little behind.
         let grown = self.agent.peak_rss_bytes().saturating_sub(before);
         println!(
             "{}: {} MiB in {seconds:.1} s; {} KiB before, grown by {} KiB",
@@ -89,7 +102,8 @@ impl Figure {
             before >> 10,
             grown >> 10
         );
-        assert!(length > GIB / 2, "only {length} bytes came");
+        let is_packed = !self.headers.is_empty();
+        assert!(length > GIB / 2 || is_packed, "only {length} bytes came");
         assert!(grown < ROOM, "grown by {} KiB", grown >> 10);
     }
 }
@@ -98,6 +112,17 @@ impl Figure {
 async fn does_not_grow_with_a_download() {
     let _alone = ALONE.lock().await;
     Figure::warm(120, "logs/download").await.holds().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn does_not_grow_with_a_packed_download() {
+    let _alone = ALONE.lock().await;
+    const GZIP: &[(&str, &str)] = &[("accept-encoding", "gzip")];
+    const ZSTD: &[(&str, &str)] = &[("accept-encoding", "zstd")];
+    for headers in [GZIP, ZSTD] {
+        let figure = Figure::warm_with(120, "logs/download", headers).await;
+        figure.holds().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

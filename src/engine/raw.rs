@@ -65,6 +65,27 @@ pub struct Config {
     /// The grace period of a stop in seconds: negative for no end, none for the engine's default (10 s).
     #[serde(rename = "StopTimeout", default)]
     pub stop_timeout: Option<i64>,
+    /// What its processes find in their environment, the image's part included.
+    #[serde(rename = "Env", default)]
+    pub env: Env,
+}
+
+/// Variables as `NAME=value`. Some are secret, so they are not printed.
+#[derive(Clone, Default, Deserialize)]
+#[serde(from = "Option<Vec<String>>")]
+pub struct Env(pub Vec<String>);
+
+impl From<Option<Vec<String>>> for Env {
+    /// The engine writes `null` where there are none.
+    fn from(variables: Option<Vec<String>>) -> Self {
+        Self(variables.unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for Env {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Env({} variables)", self.0.len())
+    }
 }
 
 /// A container as it is listed, as much of it as the agent needs.
@@ -182,7 +203,12 @@ impl Raw {
     pub(super) async fn logs(&self, facts: &Facts, query: &LogQuery) -> Result<Paced, Error> {
         let body = self.fetch(&query.path(&facts.id)).await?.into_body();
         // What is followed may be quiet for as long as its container is.
-        Ok(Paced::new(body, (!query.follow).then_some(STALL)))
+        let body = Paced::new(body, (!query.follow).then_some(STALL));
+        // Where a log is read from some time on, the engine searches all that is older first, in silence.
+        Ok(match query.since {
+            Some(_) => body.patient_at_first(),
+            None => body,
+        })
     }
 
     async fn fetch(&self, path: &str) -> Result<Response<Incoming>, Error> {
@@ -228,5 +254,29 @@ fn message(body: &[u8]) -> String {
     match serde_json::from_slice::<Said>(body) {
         Ok(said) => said.message,
         Err(_) => String::from_utf8_lossy(body).trim().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(json: &str) -> Config {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn reads_an_environment_and_takes_null_for_none() {
+        let given = config(r#"{"Tty":true,"Env":["A=1","B="]}"#);
+        assert_eq!(given.env.0, ["A=1", "B="]);
+        for none in ["{}", r#"{"Env":null}"#, r#"{"Env":[]}"#] {
+            assert!(config(none).env.0.is_empty(), "{none}");
+        }
+    }
+
+    #[test]
+    fn does_not_print_an_environment() {
+        let printed = format!("{:?}", config(r#"{"Env":["A=hunter2"]}"#));
+        assert!(!printed.contains("hunter2"), "{printed}");
     }
 }

@@ -20,6 +20,8 @@ use tokio::time::{Sleep, sleep};
 pub struct Paced {
     inner: Incoming,
     limit: Option<Duration>,
+    /// The limit once the first part is there.
+    then: Option<Duration>,
     /// Runs while the engine is waited for.
     clock: Option<Pin<Box<Sleep>>>,
 }
@@ -31,8 +33,15 @@ impl Paced {
         Self {
             inner,
             limit,
+            then: limit,
             clock,
         }
+    }
+
+    /// Waits for the first part without a limit.
+    pub(super) fn patient_at_first(mut self) -> Self {
+        self.limit = None;
+        self
     }
 }
 
@@ -48,6 +57,7 @@ impl Body for Paced {
         // The work before the clock: what is there is handed on, however late it was asked for.
         if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) {
             this.clock = None;
+            this.limit = this.then;
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
         let Some(limit) = this.limit else {

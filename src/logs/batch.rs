@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use metrics::{Counter, Gauge, counter, gauge};
 use tokio_stream::Stream;
 
-use super::{Line, LogError};
+use super::{Line, LogError, Source};
 use crate::telemetry::name as metric;
 
 /// A batch that has grown to this goes out.
@@ -73,6 +73,8 @@ pub struct Batch<S, F> {
     form: F,
     buf: BytesMut,
     sent: Sent,
+    /// Whether lines wait until a batch is full.
+    patient: bool,
     /// What is said once the buffer is out.
     over: Option<Result<(), LogError>>,
     done: bool,
@@ -86,9 +88,17 @@ impl<S, F: Form> Batch<S, F> {
             form,
             buf: BytesMut::from(opening),
             sent,
+            patient: false,
             over: None,
             done: false,
         }
+    }
+
+    /// Lets lines wait until a batch is full, if `patient`: for who compresses them, and better the more
+    /// there is at a time.
+    pub fn patient(mut self, patient: bool) -> Self {
+        self.patient = patient;
+        self
     }
 }
 
@@ -120,7 +130,8 @@ where
             }
         }
         this.sent.lines.increment(written);
-        if !this.buf.is_empty() {
+        let waits = this.patient && this.over.is_none() && this.buf.len() < ENOUGH;
+        if !this.buf.is_empty() && !waits {
             this.sent.bytes.increment(this.buf.len() as u64);
             return Poll::Ready(Some(Ok(this.buf.split().freeze())));
         }
@@ -172,6 +183,31 @@ impl Form for Text {
         if !line.open {
             out.extend_from_slice(b"\n");
         }
+    }
+}
+
+/// One JSON object a line: `{"time":"…","stream":"stdout","text":"…"}`. There is a time where the line has
+/// one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ndjson;
+
+impl Form for Ndjson {
+    fn line(&mut self, line: &Line, out: &mut BytesMut) {
+        out.extend_from_slice(b"{");
+        if let Some(time) = line.bytes[..line.stamp].strip_suffix(b" ") {
+            out.extend_from_slice(b"\"time\":");
+            json_string(time, out);
+            out.extend_from_slice(b",");
+        }
+        out.extend_from_slice(match line.source {
+            Source::Stderr => b"\"stream\":\"stderr\",\"text\":",
+            Source::Stdout | Source::System => b"\"stream\":\"stdout\",\"text\":",
+        });
+        json_string(line.text(), out);
+        if line.continued {
+            out.extend_from_slice(b",\"continued\":true");
+        }
+        out.extend_from_slice(b"}\n");
     }
 }
 

@@ -266,6 +266,8 @@ mod tests {
             stamp: bytes.len() - text.len(),
             bytes,
             continued: false,
+            first: false,
+            more: false,
             open: false,
         }
     }

@@ -36,6 +36,10 @@ pub struct Line {
     pub stamp: usize,
     /// Whether it goes on with a line that was too long; it repeats its time.
     pub continued: bool,
+    /// Whether it was too long, so that the next line of its source may go on with it.
+    pub more: bool,
+    /// Whether it is the first of its source: where the engine has cut it, only its end may be here.
+    pub first: bool,
     /// Whether the log ends before the line does, so that there is no newline.
     pub open: bool,
 }
@@ -185,6 +189,7 @@ struct Part {
     buf: BytesMut,
     stamp: usize,
     continued: bool,
+    first: bool,
 }
 
 impl Part {
@@ -197,6 +202,7 @@ impl Part {
             buf: BytesMut::new(),
             stamp: 0,
             continued: false,
+            first: true,
         }
     }
 
@@ -276,6 +282,8 @@ impl Part {
             bytes,
             stamp: self.stamp,
             continued: std::mem::take(&mut self.continued),
+            more: false,
+            first: std::mem::take(&mut self.first),
             open: false,
         }
     }
@@ -293,6 +301,8 @@ impl Part {
             bytes,
             stamp: self.stamp,
             continued: std::mem::replace(&mut self.continued, true),
+            more: true,
+            first: std::mem::take(&mut self.first),
             open: false,
         }
     }

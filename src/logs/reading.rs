@@ -78,6 +78,10 @@ impl From {
 
 /// What a read gives.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is moved once, and mostly it is the large one"
+)]
 pub enum Next {
     /// The next lines.
     Lines(Stretch),

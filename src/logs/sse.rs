@@ -14,7 +14,7 @@ use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Line, LogError,
+    Line, LogError, View,
     batch::{Sent, json_string},
     cursor::{Nanos, Place, write_cursor},
     follower::{Follower, Step},
@@ -119,6 +119,7 @@ pub struct Events {
     follower: Follower,
     dialect: Dialect,
     times: Times,
+    view: View,
     stop: CancellationToken,
     sent: Sent,
     opening: Option<Bytes>,
@@ -128,13 +129,14 @@ pub struct Events {
 }
 
 impl Events {
-    /// Streams what `follower` gets within `times` until that ends or `stop` is cancelled, and counts it
+    /// Streams what `follower` gets within `times`, as `view` shows it, until that ends or `stop` is cancelled, and counts it
     /// in `sent`. The client calls the container `name`.
     pub fn new(
         follower: Follower,
         dialect: Dialect,
         name: &str,
         times: Times,
+        view: View,
         stop: CancellationToken,
         sent: Sent,
     ) -> Self {
@@ -142,6 +144,7 @@ impl Events {
             follower,
             dialect,
             times,
+            view,
             stop,
             sent,
             opening: Some(dialect.opening(name)).filter(|opening| !opening.is_empty()),
@@ -199,15 +202,19 @@ impl Events {
         let lines = &stretch.lines[from..];
         let id = &self.follower.facts().id;
         let is_within = |placed: &Placed| self.times.hold(placed.place.stamp);
-        if from == 0 && lines.iter().all(is_within) {
+        if from == 0 && self.view.is_plain() && lines.iter().all(is_within) {
             self.sent.count_lines(lines.len());
             return stretch.events(self.dialect, || self.dialect.lines(id, lines));
         }
-        let lines: Vec<_> = lines
-            .iter()
-            .filter(|placed| is_within(placed))
-            .cloned()
-            .collect();
+        let shown = lines.iter().filter(|placed| is_within(placed));
+        let shown = shown.filter_map(|Placed { line, place }| {
+            let line = self.view.show(line.clone())?;
+            Some(Placed {
+                line,
+                place: *place,
+            })
+        });
+        let lines: Vec<_> = shown.collect();
         self.sent.count_lines(lines.len());
         self.dialect.lines(id, &lines)
     }

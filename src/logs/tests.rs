@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::{
     LogError, Source,
-    batch::{Form, Json, Text},
+    batch::{Batch, Form, Json, Ndjson, Sent, Text},
     cursor::Places,
     decode,
     sse::Dialect,
@@ -320,6 +320,19 @@ fn forms_say_what_the_contract_says() {
         write(Box::new(Text)),
         format!("{t1} say \"hi\"\\\t\x07\n{t2}  \n{t3} \u{fffd}\n{t4} open")
     );
+    let object = |time, stream, text| {
+        format!("{{\"time\":\"{time}\",\"stream\":\"{stream}\",\"text\":\"{text}\"}}\n")
+    };
+    assert_eq!(
+        write(Box::new(Ndjson)),
+        [
+            object(&t1, "stdout", "say \\\"hi\\\"\\\\\\t\\u0007"),
+            object(&t2, "stdout", " "),
+            object(&t3, "stderr", "\u{fffd}"),
+            object(&t4, "stdout", "open"),
+        ]
+        .concat()
+    );
     let last = lines.last().unwrap();
     let place = Places::new(true).next(last, None);
     let event = |dialect: Dialect| {
@@ -335,6 +348,82 @@ fn forms_say_what_the_contract_says() {
     );
     let unnamed = event(Dialect::Unnamed);
     assert_eq!(unnamed, format!("{id}data: {{\"line\":\"{t4} open\"}}\n\n"));
+}
+
+#[test]
+fn an_object_says_what_it_goes_on_with_and_has_no_time_where_there_is_none() {
+    let log = [record(1, 1, "12345678\n"), frame(2, b"no time\n")].concat();
+    let lines = decode(stream::iter([Ok(Bytes::from(log))]), false, 7);
+    let mut out = BytesMut::new();
+    for line in lines
+        .try_collect::<Vec<_>>()
+        .now_or_never()
+        .unwrap()
+        .unwrap()
+    {
+        Ndjson.line(&line, &mut out);
+    }
+    let time = time(1);
+    let expected = format!(
+        "{{\"time\":\"{time}\",\"stream\":\"stdout\",\"text\":\"1234567\"}}\n\
+         {{\"time\":\"{time}\",\"stream\":\"stdout\",\"text\":\"8\",\"continued\":true}}\n\
+         {{\"stream\":\"stderr\",\"text\":\"no time\"}}\n"
+    );
+    assert_eq!(std::str::from_utf8(&out).unwrap(), expected);
+}
+
+#[test]
+fn a_patient_batch_waits_for_more_and_for_the_end_only() {
+    let (read, more) = (
+        record(1, 1, "one\n"),
+        record(1, 2, "x".repeat(20_000) + "\n"),
+    );
+    for (reads, is_whole, expected) in [
+        (vec![read.clone()], false, None),
+        (vec![read.clone()], true, Some(stamped(1, "one\n").len())),
+        (
+            vec![read, more],
+            false,
+            Some(stamped(1, "one\n").len() + stamped(2, "\n").len() + 20_000),
+        ),
+    ] {
+        let reads = stream::iter(reads.into_iter().map(|read| Ok(Bytes::from(read))));
+        let lines = match is_whole {
+            true => decode(reads.chain(stream::empty()).boxed(), false, MAX),
+            false => decode(reads.chain(stream::pending()).boxed(), false, MAX),
+        };
+        let mut batch = Batch::new(lines, Text, b"", Sent::begin("/")).patient(true);
+        let seen = batch
+            .next()
+            .now_or_never()
+            .flatten()
+            .map(|bytes| bytes.unwrap().len());
+        assert_eq!(seen, expected);
+    }
+}
+
+#[test]
+fn a_line_knows_whether_its_edges_may_be_cut() {
+    let log = [
+        record(1, 1, "12345678\n"),
+        record(1, 2, "1\n"),
+        record(2, 3, "1"),
+    ]
+    .concat();
+    let lines = decode(stream::iter([Ok(Bytes::from(log))]), false, 7);
+    let lines: Vec<_> = lines.try_collect().now_or_never().unwrap().unwrap();
+    let edges = lines
+        .iter()
+        .map(|line| (line.first, line.continued, line.more, line.open));
+    assert_eq!(
+        edges.collect::<Vec<_>>(),
+        [
+            (true, false, true, false),
+            (false, true, false, false),
+            (false, false, false, false),
+            (true, false, false, true),
+        ]
+    );
 }
 
 /// `bytes` in reads of these sizes, over and over.

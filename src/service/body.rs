@@ -13,6 +13,7 @@ use http_body::{Frame, SizeHint};
 use middleware::BoxError;
 use pin_project_lite::pin_project;
 use tokio_stream::Stream;
+use tower_http::compression::CompressionBody;
 
 use crate::engine::{raw, stall::Paced};
 
@@ -33,6 +34,7 @@ pin_project! {
         Bytes { bytes: Option<Bytes> },
         Engine { #[pin] body: Paced },
         Stream { stream: Pin<Box<dyn Stream<Item = Result<Bytes, BoxError>> + Send>> },
+        Packed { body: Pin<Box<CompressionBody<Body>>> },
     }
 }
 
@@ -57,6 +59,12 @@ impl Body {
         Self::new(Inner::Stream {
             stream: Box::pin(stream),
         })
+    }
+
+    /// A body in a smaller form.
+    pub fn packed(body: CompressionBody<Body>) -> Self {
+        let body = Box::pin(body);
+        Self::new(Inner::Packed { body })
     }
 
     /// Bytes as they are made, which cannot fail.
@@ -113,6 +121,7 @@ impl http_body::Body for Body {
                 let item = ready!(stream.as_mut().poll_next(cx));
                 item.map(|item| item.map(Frame::data))
             }
+            InnerProj::Packed { body } => ready!(body.as_mut().poll_frame(cx)),
         };
         if let Some(Err(error)) = frame {
             // hyper throws away what it has not sent yet when a body fails, the head included. Waiting
@@ -128,7 +137,7 @@ impl http_body::Body for Body {
         match &self.inner {
             Inner::Bytes { bytes } => bytes.is_none(),
             Inner::Engine { body } => body.is_end_stream(),
-            Inner::Stream { .. } => false,
+            Inner::Stream { .. } | Inner::Packed { .. } => false,
         }
     }
 
@@ -138,7 +147,7 @@ impl http_body::Body for Body {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64)
             }
             Inner::Engine { body } => body.size_hint(),
-            Inner::Stream { .. } => SizeHint::default(),
+            Inner::Stream { .. } | Inner::Packed { .. } => SizeHint::default(),
         }
     }
 }

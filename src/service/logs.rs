@@ -1,21 +1,28 @@
 //! Logs: once, as a stream in either dialect, and as a file.
 
+use std::sync::Arc;
+
 use http::{
-    HeaderValue, Version,
+    HeaderValue, Response, Version,
     header::{CACHE_CONTROL, CONNECTION, CONTENT_DISPOSITION},
 };
 use jiff::Timestamp;
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 
-use super::{Answer, Body, Error, Question, body::with_type, query::LogParams};
+use super::{
+    Answer, Body, Error, Question,
+    body::with_type,
+    query::{self, Format, LogParams},
+};
 use crate::{
-    engine::{ContainerId, Engine, LogQuery, Tail},
+    engine::{ContainerId, Engine, Facts, Tail},
     logs::{
-        self, Batch, Line, LogError,
-        batch::{Json, Sent, Text},
+        self, Batch, Line, LogError, Redaction,
+        batch::{Json, Ndjson, Sent, Text},
         follower::{Follower, Start},
-        hub::{Hub, Limits},
+        hub::Hub,
+        many::{Many, Wanted},
         sse::{Dialect, Events},
     },
 };
@@ -28,6 +35,7 @@ const STREAM: Tail = Tail::Lines(100);
 #[derive(Debug)]
 pub(super) struct Settings {
     max_line: usize,
+    redaction: Redaction,
     /// Cancelled when the agent stops: streams end then, with their closing event.
     drain: CancellationToken,
     hub: Hub,
@@ -35,26 +43,31 @@ pub(super) struct Settings {
 
 impl Settings {
     pub(super) fn new(
-        engine: Engine,
+        hub: Hub,
         max_line: usize,
-        limits: Limits,
+        redaction: Redaction,
         drain: CancellationToken,
     ) -> Self {
-        let hub = Hub::new(engine, max_line, limits);
         Self {
             max_line,
+            redaction,
             drain,
             hub,
         }
     }
 
+    /// The lines that are wanted, followed or not, of so much of the log's end if the query does not say.
     async fn lines(
         &self,
         engine: &Engine,
         id: &ContainerId,
-        query: &LogQuery,
+        params: &LogParams,
+        follow: bool,
+        tail: Tail,
     ) -> Result<impl Stream<Item = Result<Line, LogError>> + Unpin + use<>, Error> {
-        Ok(logs::lines(engine.logs(id, query).await?, self.max_line))
+        let log = engine.logs(id, &params.query(follow, tail)).await?;
+        let view = params.view(&log.facts.config.env, &self.redaction);
+        Ok(view.of(logs::lines(log, self.max_line)))
     }
 }
 
@@ -64,8 +77,8 @@ pub(super) async fn logs(engine: &Engine, settings: &Settings, question: &Questi
     if params.follow {
         return events(engine, settings, question, &params, ONCE, Dialect::Unnamed).await;
     }
-    let query = params.query(false, ONCE);
-    let lines = settings.lines(engine, &question.name()?, &query).await?;
+    let id = question.name()?;
+    let lines = settings.lines(engine, &id, &params, false, ONCE).await?;
     let sent = Sent::begin(question.route.template);
     let json = Batch::new(lines, Json::default(), Json::OPENING, sent);
     let media_type = HeaderValue::from_static("application/json");
@@ -88,17 +101,52 @@ async fn events(
 ) -> Answer {
     let id: ContainerId = question.name()?;
     let facts = engine.facts(&id).await?;
-    let start = match question.cursor(params)? {
-        Some(cursor) if cursor.is_of(&facts.id) => Start::After(cursor.place),
-        Some(_) => return Err(Error::Bad("The cursor is of another container.".into())),
-        None => params.start(tail),
+    let start = match &question.cursors(params)?[..] {
+        [cursor] if cursor.is_of(&facts.id) => Start::After(cursor.place),
+        [] => params.start(tail),
+        _ => return Err(Error::Bad("The cursor is of another container.".into())),
     };
+    let view = params.view(&facts.config.env, &settings.redaction);
     let follower = Follower::open(&settings.hub, facts, start, params.restarts).await?;
     let sent = Sent::begin(question.route.template);
     let drain = settings.drain.clone();
-    let events = Events::new(follower, dialect, id.as_str(), params.times(), drain, sent);
-    let media_type = HeaderValue::from_static("text/event-stream");
-    let mut answer = with_type(media_type, Body::events(events.into_stream()));
+    let events = Events::new(
+        follower,
+        dialect,
+        id.as_str(),
+        params.times(),
+        view,
+        drain,
+        sent,
+    );
+    Ok(event_stream(question, Body::events(events.into_stream())))
+}
+
+/// The logs of many containers as one stream.
+pub(super) async fn many(engine: &Engine, settings: &Settings, question: &Question) -> Answer {
+    let params = LogParams::parse(question.query())?;
+    let wanted = Wanted {
+        selection: query::selection(question.query())?,
+        tail: params.tail(STREAM),
+        times: params.times(),
+        cursors: question.cursors(&params)?,
+    };
+    let redaction = settings.redaction.clone();
+    let views = move |facts: &Facts| params.view(&facts.config.env, &redaction);
+    let many = Many::open(
+        engine.clone(),
+        settings.hub.clone(),
+        Arc::new(views),
+        wanted,
+        settings.drain.clone(),
+        Sent::begin(question.route.template),
+    );
+    let events = many.await?.into_stream();
+    Ok(event_stream(question, Body::events(events)))
+}
+
+fn event_stream(question: &Question, body: Body) -> Response<Body> {
+    let mut answer = with_type(HeaderValue::from_static("text/event-stream"), body);
     let headers = answer.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     // Else nginx collects events before it sends them.
@@ -106,20 +154,31 @@ async fn events(
     if question.version == Version::HTTP_11 {
         headers.insert(CONNECTION, HeaderValue::from_static("keep-alive"));
     }
-    Ok(answer)
+    answer
 }
 
 /// All of a log as a file.
 pub(super) async fn download(engine: &Engine, settings: &Settings, question: &Question) -> Answer {
-    let query = LogParams::parse(question.query())?.query(false, Tail::All);
-    let lines = settings.lines(engine, &question.name()?, &query).await?;
+    let params = LogParams::parse(question.query())?;
+    let id = question.name()?;
+    let lines = settings
+        .lines(engine, &id, &params, false, Tail::All)
+        .await?;
     let sent = Sent::begin(question.route.template);
-    let text = Batch::new(lines, Text, b"", sent);
-    let media_type = HeaderValue::from_static("text/plain; charset=utf-8");
-    let mut answer = with_type(media_type, Body::stream(text));
-    let name = Timestamp::now().strftime("attachment; filename=\"logs-%Y-%m-%dT%H-%M-%S.log\"");
-    let name =
-        HeaderValue::try_from(name.to_string()).expect("only digits and dashes are filled in");
+    let (media_type, ending, body) = match params.format {
+        Format::Text => {
+            let text = Batch::new(lines, Text, b"", sent).patient(question.may_pack);
+            ("text/plain; charset=utf-8", "log", Body::stream(text))
+        }
+        Format::Ndjson => {
+            let json = Batch::new(lines, Ndjson, b"", sent).patient(question.may_pack);
+            ("application/x-ndjson", "ndjson", Body::stream(json))
+        }
+    };
+    let mut answer = with_type(HeaderValue::from_static(media_type), body);
+    let time = Timestamp::now().strftime("%Y-%m-%dT%H-%M-%S");
+    let name = HeaderValue::try_from(format!("attachment; filename=\"logs-{time}.{ending}\""))
+        .expect("only digits, dashes and letters are filled in");
     answer.headers_mut().insert(CONTENT_DISPOSITION, name);
     Ok(answer)
 }

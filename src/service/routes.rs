@@ -43,6 +43,8 @@ pub enum Op {
     LogStream,
     /// A log as a file.
     LogDownload,
+    /// The logs of many containers as a stream.
+    ManyLogs,
     /// Every image.
     Images,
     /// One image.
@@ -63,7 +65,7 @@ pub struct Route {
 }
 
 /// The table.
-pub static ROUTES: [Route; 15] = [
+pub static ROUTES: [Route; 16] = [
     route("/", Op::Health, Kind::Probe),
     route("/containers", Op::Containers, Kind::Read),
     route("/containers/{id}", Op::Container, Kind::Read),
@@ -96,6 +98,7 @@ pub static ROUTES: [Route; 15] = [
         Op::LogDownload,
         Kind::Stream,
     ),
+    route("/logs/stream", Op::ManyLogs, Kind::Stream),
     route("/images", Op::Images, Kind::Read),
     route("/images/{id}", Op::Image, Kind::Read),
     route("/images/{id}/remove", Op::RemoveImage, Kind::Action),

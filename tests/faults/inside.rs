@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use docker_ps_agent::engine::Engine;
-use docker_ps_agent::logs::hub::Limits;
+use docker_ps_agent::logs::{Redaction, hub::Limits};
 use docker_ps_agent::service::{Body, ContainerService};
 use docker_ps_agent::stack::stack;
 use http::{Request, Response};
@@ -39,7 +39,9 @@ impl Inside {
     pub fn on(engine: &RunningEngine) -> Self {
         let engine = Engine::new(&engine.docker_host().parse().unwrap());
         let drain = CancellationToken::new();
-        Self::around(ContainerService::new(engine, 1 << 20, LIMITS, drain))
+        let redaction = Redaction::default();
+        let service = ContainerService::new(engine, 1 << 20, LIMITS, redaction, drain);
+        Self::around(service)
     }
 
     /// Around any service.

@@ -51,6 +51,20 @@ async fn a_download_is_torn_after_its_last_whole_line() {
 }
 
 #[tokio::test]
+async fn a_packed_download_is_torn_too() {
+    let engine = engine_with_log(Answer::torn(log())).start().await;
+    let agent = agent_on(&engine).await;
+    let path = "/containers/c/logs/download";
+    for encoding in ["gzip", "zstd"] {
+        let headers = [("accept-encoding", encoding)];
+        let download = agent.client.open_with("GET", path, &headers, "").await;
+        assert_eq!(download.status, 200);
+        assert_eq!(download.header("content-encoding"), Some(encoding));
+        assert!(download.read_to_end().await.is_err(), "{encoding}");
+    }
+}
+
+#[tokio::test]
 async fn a_log_as_json_is_torn_and_no_json() {
     let engine = engine_with_log(Answer::torn(log())).start().await;
     let agent = agent_on(&engine).await;

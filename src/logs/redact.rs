@@ -1,0 +1,191 @@
+//! The values of a container's secret variables, and text without them.
+//!
+//! Lines are whole here, however the engine has framed them and in whatever reads they came. What may be
+//! cut is a line's edge: where it was too long, where the log begins or ends within it. There half a secret
+//! is hidden as well, and now and then something that only looks like half of one.
+
+use std::{fmt, sync::Arc};
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use memchr::memmem;
+
+use super::Line;
+use crate::engine::Env;
+
+/// What the name of a secret variable contains.
+const WORDS: [&str; 4] = ["PASSWORD", "TOKEN", "SECRET", "KEY"];
+
+/// The least length of a secret in bytes. A shorter value, `1` or `on`, would be found all over a log, and
+/// guessed anyway.
+const LEAST: usize = 4;
+
+/// Which variables are secret, and whether that matters where nobody asks.
+#[derive(Clone, Debug, Default)]
+pub struct Redaction {
+    forced: bool,
+    words: Vec<String>,
+}
+
+impl Redaction {
+    /// For all answers if `forced`; a name is secret by the `words` too.
+    pub fn new(forced: bool, words: &[String]) -> Self {
+        let words = words.iter().map(|word| word.trim().to_ascii_uppercase());
+        let words = words.filter(|word| !word.is_empty()).collect();
+        Self { forced, words }
+    }
+
+    /// What to take out of a log of a container with this environment, where that is `asked` for or forced.
+    pub fn secrets(&self, env: &Env, asked: bool) -> Option<Secrets> {
+        if !asked && !self.forced {
+            return None;
+        }
+        let variables = env.0.iter().filter_map(|variable| variable.split_once('='));
+        Secrets::new(variables.filter(|(name, _)| self.is_secret(name)))
+    }
+
+    fn is_secret(&self, name: &str) -> bool {
+        let name = name.to_ascii_uppercase();
+        let mut words = WORDS
+            .into_iter()
+            .chain(self.words.iter().map(String::as_str));
+        words.any(|word| name.contains(word))
+    }
+}
+
+/// What is searched for and hidden. Clones share it.
+#[derive(Clone)]
+pub struct Secrets {
+    automaton: AhoCorasick,
+    values: Arc<[Secret]>,
+}
+
+struct Secret {
+    value: Box<[u8]>,
+    /// What is shown instead.
+    mark: Arc<str>,
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secrets({} redacted)", self.values.len())
+    }
+}
+
+impl Secrets {
+    /// The values of these variables; none if there is nothing to hide.
+    fn new<'a>(variables: impl Iterator<Item = (&'a str, &'a str)>) -> Option<Self> {
+        let mut values = Vec::new();
+        for (name, value) in variables {
+            let mark: Arc<str> = format!("[redacted {name}]").into();
+            // Lines are looked at one by one, so a value is too.
+            let lines = value.lines().filter(|line| line.len() >= LEAST);
+            values.extend(lines.map(|line| Secret {
+                value: line.as_bytes().into(),
+                mark: Arc::clone(&mark),
+            }));
+        }
+        if values.is_empty() {
+            return None;
+        }
+        let automaton = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            // The faster DFA would take up to a kibibyte for each byte of the secrets.
+            .kind(Some(AhoCorasickKind::ContiguousNFA))
+            .build(values.iter().map(|secret| &secret.value))
+            .expect(
+                "an inspect that could be read has far fewer bytes than there are state numbers",
+            );
+        Some(Self {
+            automaton,
+            values: values.into(),
+        })
+    }
+
+    /// The line's text with its secrets hidden; none if it has none.
+    pub fn hide(&self, line: &Line) -> Option<Vec<u8>> {
+        let text = line.text();
+        let found = self.automaton.find_iter(text);
+        let mut found: Vec<Found> = found
+            .map(|found| (found.start(), found.end(), found.pattern().as_usize()))
+            .collect();
+        self.find_cut(line, &mut found);
+        if found.is_empty() {
+            return None;
+        }
+        found.sort_unstable();
+        let (mut out, mut end) = (Vec::with_capacity(text.len()), 0);
+        for (from, to, secret) in found {
+            if from >= end {
+                out.extend_from_slice(&text[end..from]);
+                out.extend_from_slice(self.values[secret].mark.as_bytes());
+            }
+            end = end.max(to);
+        }
+        out.extend_from_slice(&text[end..]);
+        Some(out)
+    }
+
+    /// The parts of secrets at the line's edges, as far as something may be missing there.
+    fn find_cut(&self, line: &Line, found: &mut Vec<Found>) {
+        let (front, back) = (
+            least(line.continued, line.first),
+            least(line.more, line.open),
+        );
+        if front.is_none() && back.is_none() {
+            return;
+        }
+        let text = line.text();
+        for (at, Secret { value, .. }) in self.values.iter().enumerate() {
+            let most = text.len().min(value.len());
+            if let Some(least) = front {
+                let reversed: Vec<u8> = value.iter().rev().copied().collect();
+                let len = overlap(&reversed, text[..most].iter().rev());
+                found.extend((len >= least).then_some((0, len, at)));
+            }
+            if let Some(least) = back {
+                let len = overlap(value, &text[text.len() - most..]);
+                found.extend((len >= least).then_some((text.len() - len, text.len(), at)));
+            }
+            // A secret can be longer than a line.
+            if let (Some(front), Some(back)) = (front, back)
+                && text.len() >= front.max(back)
+                && memmem::find(value, text).is_some()
+            {
+                found.push((0, text.len(), at));
+            }
+        }
+    }
+}
+
+/// From where to where, and which secret.
+type Found = (usize, usize, usize);
+
+/// How much of a secret must be seen at an edge to be hidden. An edge that `may` be cut is mostly none.
+fn least(is_cut: bool, may_be_cut: bool) -> Option<usize> {
+    match (is_cut, may_be_cut) {
+        (true, _) => Some(1),
+        (false, true) => Some(LEAST),
+        (false, false) => None,
+    }
+}
+
+/// The length of the longest beginning of `pattern` that `text` ends with, in time linear in both (Knuth,
+/// Morris, Pratt).
+fn overlap<'a>(pattern: &[u8], text: impl IntoIterator<Item = &'a u8>) -> usize {
+    // For each beginning of the pattern, the longest shorter one that it ends with.
+    let mut borders = vec![0; pattern.len()];
+    let step = |borders: &[usize], mut len: usize, byte: u8| {
+        while len > 0 && pattern.get(len) != Some(&byte) {
+            len = borders[len - 1];
+        }
+        len + usize::from(pattern[len] == byte)
+    };
+    for at in 1..pattern.len() {
+        borders[at] = step(&borders, borders[at - 1], pattern[at]);
+    }
+    let text = text.into_iter();
+    text.fold(0, |len, byte| step(&borders, len, *byte))
+}
+
+#[cfg(test)]
+mod tests;

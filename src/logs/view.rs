@@ -1,0 +1,155 @@
+//! Whole lines → those that are wanted, as they are wanted.
+//!
+//! What is searched is what is shown: secrets are hidden first, so that nobody finds one by searching.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use memchr::memmem::Finder;
+use regex::bytes::Regex;
+use tokio_stream::Stream;
+
+use super::{Line, LogError, Secrets, Source, ansi};
+
+/// How many bytes of lines that nobody wants are read at a time, before others have their turn.
+const TURN: usize = 256 * 1024;
+
+/// What is wanted of a log.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// Only what was written there.
+    pub source: Option<Source>,
+    /// No escape sequences.
+    pub strip_ansi: bool,
+    /// What is to be hidden.
+    pub secrets: Option<Secrets>,
+    /// All of these must be in the text.
+    pub grep: Vec<Finder<'static>>,
+    /// The text must match.
+    pub regex: Option<Regex>,
+    /// No time in front of the text.
+    pub without_time: bool,
+}
+
+/// The rules by which lines are shown. Clones share them.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// None where every line is shown as it is.
+    rules: Option<Arc<Rules>>,
+}
+
+impl View {
+    /// Shows lines by these rules.
+    pub fn new(rules: Rules) -> Self {
+        let Rules {
+            source,
+            strip_ansi,
+            secrets,
+            grep,
+            regex,
+            without_time,
+        } = &rules;
+        let is_plain = source.is_none()
+            && !strip_ansi
+            && secrets.is_none()
+            && grep.is_empty()
+            && regex.is_none()
+            && !without_time;
+        Self {
+            rules: (!is_plain).then(|| Arc::new(rules)),
+        }
+    }
+
+    /// Whether every line is shown as it is.
+    pub fn is_plain(&self) -> bool {
+        self.rules.is_none()
+    }
+
+    /// The line as it is shown; none if it is not wanted. Where no times are, its `stamp` is 0.
+    pub fn show(&self, mut line: Line) -> Option<Line> {
+        let Some(rules) = &self.rules else {
+            return Some(line);
+        };
+        if rules.source.is_some_and(|source| source != line.source) {
+            return None;
+        }
+        if rules.strip_ansi
+            && let Some(text) = ansi::strip(line.text())
+        {
+            line.bytes = with_text(&line, &text);
+        }
+        if let Some(secrets) = &rules.secrets
+            && let Some(text) = secrets.hide(&line)
+        {
+            line.bytes = with_text(&line, &text);
+        }
+        let text = line.text();
+        let matches = rules.grep.iter().all(|grep| grep.find(text).is_some())
+            && rules
+                .regex
+                .as_ref()
+                .is_none_or(|regex| regex.is_match(text));
+        if !matches {
+            return None;
+        }
+        if rules.without_time {
+            line.bytes.advance(line.stamp);
+            line.stamp = 0;
+        }
+        Some(line)
+    }
+
+    /// What is shown of `lines`.
+    pub fn of<S>(self, lines: S) -> Shown<S> {
+        Shown { lines, view: self }
+    }
+}
+
+/// The line's bytes with another text.
+fn with_text(line: &Line, text: &[u8]) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(line.stamp + text.len());
+    bytes.extend_from_slice(&line.bytes[..line.stamp]);
+    bytes.extend_from_slice(text);
+    bytes.freeze()
+}
+
+/// The stage of the pipeline that shows lines; see the [module](self).
+#[derive(Debug)]
+pub struct Shown<S> {
+    lines: S,
+    view: View,
+}
+
+impl<S> Stream for Shown<S>
+where
+    S: Stream<Item = Result<Line, LogError>> + Unpin,
+{
+    type Item = S::Item;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut left = TURN;
+        loop {
+            let line = match ready!(Pin::new(&mut self.lines).poll_next(cx)) {
+                Some(Ok(line)) => line,
+                end => return Poll::Ready(end),
+            };
+            let cost = line.bytes.len() + 1;
+            if let Some(line) = self.view.show(line) {
+                return Poll::Ready(Some(Ok(line)));
+            }
+            // Else a search that finds nothing would hold up heartbeats and whoever shares the thread.
+            let Some(rest) = left.checked_sub(cost) else {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            };
+            left = rest;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

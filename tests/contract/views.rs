@@ -1,0 +1,192 @@
+//! What a reader wants of a log, asked on every route that gives one.
+
+use jiff::Timestamp;
+
+use super::host::{Host, STAMP, assert_refused, frames, text};
+
+/// What the routes are asked with where the parameter at hand is the only one that matters.
+pub const ALL: &str = "tail=all";
+
+impl Host {
+    /// The lines that all routes give for a query, which must be the same ones. None of them may be blank:
+    /// one route leaves those out.
+    pub async fn shown(&self, name: &str, query: &str) -> Vec<String> {
+        let path = |route: &str| format!("/containers/{name}/{route}{query}");
+        let once = self.agent.get(&path("logs?")).await;
+        assert_eq!(once.status, 200, "{query}: {once:?}");
+        let lines: Vec<String> = serde_json::from_value(once.json()["logs"].clone()).unwrap();
+        let download = self.agent.get(&path("logs/download?")).await;
+        assert_eq!(download.status, 200, "{query}: {download:?}");
+        let file: Vec<&str> = download.text().lines().collect();
+        assert_eq!(file, lines, "{query}");
+        for (route, key) in [("logs?follow=true&", "line"), ("logs/stream?", "log")] {
+            let events = self.events(&path(route)).await;
+            let lines_of = |(_, data): &(_, String)| {
+                let data: serde_json::Value = serde_json::from_str(data).unwrap();
+                data[key].as_str().map(ToOwned::to_owned)
+            };
+            let mut events: Vec<_> = events.iter().filter_map(lines_of).collect();
+            events.retain(|line| line != "[Log stream ended]");
+            assert_eq!(events, lines, "{route} {query}");
+        }
+        lines
+    }
+
+    /// The same without the times, which must be there.
+    pub async fn shown_texts(&self, name: &str, query: &str) -> Vec<String> {
+        let lines = self.shown(name, query).await;
+        lines.iter().map(|line| text(line).to_owned()).collect()
+    }
+}
+
+fn strings(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(ToString::to_string).collect()
+}
+
+#[tokio::test]
+async fn shows_one_output_of_two() {
+    let host = Host::start().await;
+    let name = "views-outputs";
+    let script = "for i in 1 2 3; do echo out $i; echo err $i >&2; done";
+    host.ran(name, &[], script).await;
+    for (stream, expected) in [
+        ("stdout", ["out 1", "out 2", "out 3"]),
+        ("stderr", ["err 1", "err 2", "err 3"]),
+    ] {
+        let query = format!("{ALL}&stream={stream}");
+        assert_eq!(host.shown_texts(name, &query).await, expected);
+    }
+    host.engine.remove(name).await;
+}
+
+#[tokio::test]
+async fn counts_the_tail_before_anything_is_left_out() {
+    let host = Host::start().await;
+    let name = "views-tail";
+    let script = "for i in 1 2 3 4; do echo out $i; sleep 0.01; echo err $i >&2; sleep 0.01; done";
+    host.ran(name, &[], script).await;
+    let last = frames(&host.raw_log(name).await).split_off(5);
+    let expected = last.iter().filter(|(stream, _)| *stream == 1);
+    let expected: Vec<_> = expected
+        .map(|(_, line)| String::from_utf8_lossy(&line[STAMP..]).trim().to_owned())
+        .collect();
+    assert!(expected.len() < 3, "both outputs are among the last three");
+    assert_eq!(
+        host.shown_texts(name, "tail=3&stream=stdout").await,
+        expected
+    );
+    assert_eq!(host.shown_texts(name, "tail=2&grep=1").await, strings(&[]));
+    host.engine.remove(name).await;
+}
+
+#[tokio::test]
+async fn takes_times_in_every_form() {
+    let host = Host::start().await;
+    let name = "views-times";
+    // The pauses make the times differ, whatever the clock's grain.
+    let script = "for i in 1 2 3 4; do echo $i; sleep 0.01; done";
+    host.ran(name, &[], script).await;
+    let all = host.shown(name, ALL).await;
+    assert_eq!(all.len(), 4);
+    let time = |line: &str| line.split_once(' ').unwrap().0.to_owned();
+    let (second, third) = (time(&all[1]), time(&all[2]));
+    let elsewhere: Timestamp = second.parse().unwrap();
+    let elsewhere = elsewhere.strftime("%Y-%m-%dT%H:%M:%S.%9f%%2B00:00");
+    for (query, range) in [
+        (format!("since={second}"), 1..4),
+        (format!("since={elsewhere}"), 1..4),
+        (format!("until={third}"), 0..3),
+        (format!("since={second}&until={third}"), 1..3),
+        ("since=1h".into(), 0..4),
+        ("since=1h30m&until=0s".into(), 0..4),
+        ("until=1h".into(), 0..0),
+        ("since=0s".into(), 0..0),
+    ] {
+        let lines = host.shown(name, &format!("{ALL}&{query}")).await;
+        assert_eq!(lines, all[range], "{query}");
+    }
+    host.engine.remove(name).await;
+}
+
+#[tokio::test]
+async fn shows_lines_as_they_are_wanted() {
+    let host = Host::start().await;
+    let name = "views-lines";
+    let script = r"printf '\033[31mred\033[0m one\n'; printf 'tab\ttwo\n'; echo 'a.c three'";
+    host.ran(name, &[], script).await;
+    let red = "\x1b[31mred\x1b[0m one";
+    for (query, expected) in [
+        ("", [red, "tab\ttwo", "a.c three"].as_slice()),
+        ("&ansi=strip", &["red one", "tab\ttwo", "a.c three"]),
+        ("&grep=o", &[red, "tab\ttwo"]),
+        ("&grep=o&grep=t", &["tab\ttwo"]),
+        ("&grep=.", &["a.c three"]),
+        ("&grep=red+one", &[]),
+        ("&grep=red+one&ansi=strip", &["red one"]),
+        ("&regex=%5Cs(one%7Ctwo)%24", &[red, "tab\ttwo"]),
+        ("&regex=%5Etab", &["tab\ttwo"]),
+        // The time is no text.
+        ("&regex=%5E20", &[]),
+        ("&regex=a.c&grep=three", &["a.c three"]),
+    ] {
+        let query = format!("{ALL}{query}");
+        assert_eq!(host.shown_texts(name, &query).await, expected, "{query}");
+        let untimed = host.shown(name, &format!("{query}&timestamps=false")).await;
+        assert_eq!(untimed, expected, "{query}");
+    }
+    host.engine.remove(name).await;
+}
+
+#[tokio::test]
+async fn refuses_what_it_cannot_show() {
+    let host = Host::start().await;
+    host.ran("views-bad", &[], "echo line").await;
+    for query in [
+        "stream=both",
+        "timestamps=perhaps",
+        "regex=(",
+        "regex=%5Cw{100}",
+        "ansi=keep",
+        "redact=all",
+        "format=xml",
+        "since=10x",
+        "regex=a&regex=b",
+    ] {
+        for route in ["logs", "logs/stream", "logs/download"] {
+            let path = format!("/containers/views-bad/{route}?{query}");
+            assert_refused(&host.agent.get(&path).await, 400, &path);
+        }
+    }
+    host.engine.remove("views-bad").await;
+}
+
+#[tokio::test]
+async fn gives_a_file_of_json_objects() {
+    let host = Host::start().await;
+    let name = "views-ndjson";
+    host.ran(name, &[], "echo '\"one\"'; echo").await;
+    host.engine.docker(&["start", name]).await;
+    host.engine.docker(&["wait", name]).await;
+    let times: Vec<_> = frames(&host.raw_log(name).await)
+        .into_iter()
+        .map(|(_, line)| String::from_utf8(line[..STAMP - 1].to_vec()).unwrap())
+        .collect();
+    let path = format!("/containers/{name}/logs/download?format=ndjson");
+    let reply = host.agent.get(&path).await;
+    assert_eq!(reply.header("content-type"), Some("application/x-ndjson"));
+    let disposition = reply.header("content-disposition").unwrap();
+    assert!(disposition.ends_with(".ndjson\""), "{disposition}");
+    let texts = [r#"\"one\""#, "", r#"\"one\""#, ""];
+    let object = |(time, text): (&String, &str)| {
+        format!("{{\"time\":\"{time}\",\"stream\":\"stdout\",\"text\":\"{text}\"}}\n")
+    };
+    let expected: String = times.iter().zip(texts).map(object).collect();
+    assert_eq!(reply.text(), expected);
+    let untimed = host
+        .agent
+        .get(&format!("{path}&timestamps=false&tail=2"))
+        .await;
+    let object = |text: &str| format!("{{\"stream\":\"stdout\",\"text\":\"{text}\"}}\n");
+    assert_eq!(untimed.text(), object(texts[2]) + &object(texts[3]));
+    host.engine.remove(name).await;
+}
