@@ -4,7 +4,7 @@
 .PHONY: help run test bench lint
 
 # What `make bench` measures, each a file in benches/.
-BENCHES ?= footprint
+BENCHES ?= footprint followers
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile

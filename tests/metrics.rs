@@ -5,4 +5,4 @@ mod engine;
 mod exposition;
 mod labels;
 mod log;
-mod samples;
+pub mod samples;

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::{ContainerId, Error, stall::Paced, wire::Wire};
 
 /// The most that is read of an answer which the agent must understand.
-const MAX_READ: usize = 16 * 1024 * 1024;
+const MAX_READ: usize = 4 * 1024 * 1024;
 
 /// How long the engine may pause within an answer.
 const STALL: Duration = Duration::from_secs(30);

@@ -3,7 +3,7 @@
 //! The engine numbers nothing. A line's place is its time, its source, and how many lines of that source
 //! have the same time before it: within one source the times never go back, so such lines are neighbours.
 //! A read that begins somewhere at the end of a log cannot tell how many lines of the first time it has
-//! missed. Until that time has passed, places hold a print of the line instead.
+//! missed. Until that time has passed, lines are known by how they end instead.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -30,8 +30,8 @@ pub struct Place {
     pub ordinal: u64,
     /// Whether the read has seen them all.
     pub counted: bool,
-    /// What the line is known by where it has not; missing in a cursor that does not need it.
-    pub print: Option<u32>,
+    /// What the line is known by where it has not.
+    pub mark: Mark,
     /// The time of the oldest line that had begun and not ended when this one ended; no later than its
     /// own. Whoever goes on after this line must read from there, or would get that one without its head.
     pub floor: Nanos,
@@ -44,7 +44,7 @@ impl Place {
             && if self.counted && other.counted {
                 self.ordinal == other.ordinal
             } else {
-                self.print.is_some() && self.print == other.print
+                self.mark.is(&other.mark)
             }
     }
 
@@ -104,6 +104,7 @@ impl Places {
             Source::Stderr => &mut self.stderr,
             Source::Stdout | Source::System => &mut self.stdout,
         };
+        let may_be_part = line.first && !run.whole;
         // Without a time of its own a line is as old as the one before it.
         let stamp = line.time().unwrap_or(run.stamp.max(0));
         if run.stamp == stamp {
@@ -121,20 +122,102 @@ impl Places {
             source: line.source,
             ordinal: run.len - 1,
             counted: run.whole,
-            print: Some(print(line)),
+            mark: Mark::of(line, may_be_part),
             floor: under_way.unwrap_or(stamp).min(stamp),
         }
     }
 }
 
-/// FNV-1a, 32 bits, of a line with its time: the same for every version of the agent.
-fn print(line: &Line) -> u32 {
-    line.bytes.iter().fold(0x811c_9dc5, |print, byte| {
+/// What tells a line from others of its source and time: how it ends. The beginning may not be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// The end of a line that was read.
+    End(Ending),
+    /// What a cursor holds of one.
+    Print(u32),
+    /// None, in a cursor that does not need it.
+    None,
+}
+
+/// The last bytes of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    bytes: [u8; Self::LEN],
+    len: u8,
+    /// Whether there may be more in front of them.
+    is_part: bool,
+}
+
+impl Mark {
+    fn of(line: &Line, may_be_part: bool) -> Self {
+        let text = line.text();
+        let end = &text[text.len().saturating_sub(Ending::LEN)..];
+        let mut bytes = [0; Ending::LEN];
+        bytes[..end.len()].copy_from_slice(end);
+        Self::End(Ending {
+            bytes,
+            len: u8::try_from(end.len()).expect("it is short"),
+            is_part: may_be_part || text.len() > end.len(),
+        })
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::End(one), Self::End(other)) => one.ends(other) || other.ends(one),
+            (Self::End(end), Self::Print(print)) | (Self::Print(print), Self::End(end)) => {
+                end.has(*print)
+            }
+            (Self::Print(one), Self::Print(other)) => one == other,
+            (Self::None, _) | (_, Self::None) => false,
+        }
+    }
+
+    /// What a cursor holds of it.
+    fn print(&self) -> Option<u32> {
+        match self {
+            Self::End(end) => Some(end.print()),
+            Self::Print(print) => Some(*print),
+            Self::None => None,
+        }
+    }
+}
+
+impl Ending {
+    const LEN: usize = 8;
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len.into()]
+    }
+
+    /// Whether what ends like this may be what ends like `whole`.
+    fn ends(&self, whole: &Self) -> bool {
+        if self.is_part {
+            whole.bytes().ends_with(self.bytes())
+        } else {
+            !whole.is_part && whole.bytes() == self.bytes()
+        }
+    }
+
+    fn print(&self) -> u32 {
+        print(self.bytes(), self.is_part)
+    }
+
+    /// Whether this is the print of it, or of a part of it.
+    fn has(&self, of: u32) -> bool {
+        let bytes = self.bytes();
+        print(bytes, false) == of || (0..=bytes.len()).any(|from| print(&bytes[from..], true) == of)
+    }
+}
+
+/// FNV-1a, 32 bits: the same for every version of the agent.
+fn print(bytes: &[u8], is_part: bool) -> u32 {
+    let kind = [u8::from(is_part)];
+    kind.iter().chain(bytes).fold(0x811c_9dc5, |print, byte| {
         (print ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
     })
 }
 
-fn nanos(duration: Duration) -> Nanos {
+pub(super) fn nanos(duration: Duration) -> Nanos {
     Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX)
 }
 
@@ -180,7 +263,7 @@ pub(super) fn write_cursor(f: &mut impl fmt::Write, id: &str, place: &Place) -> 
         'o'
     };
     write!(f, "{id}.{}.{source}{}", place.stamp, place.ordinal)?;
-    if let (false, Some(print)) = (place.counted, place.print) {
+    if let (false, Some(print)) = (place.counted, place.mark.print()) {
         write!(f, "~{print:08x}")?;
     }
     // The margin for skew covers most lines under way.
@@ -236,7 +319,7 @@ impl FromStr for Cursor {
                 source,
                 ordinal,
                 counted: print.is_none(),
-                print,
+                mark: print.map_or(Mark::None, Mark::Print),
                 floor,
             },
         })
@@ -301,18 +384,47 @@ mod tests {
     }
 
     #[test]
+    fn knows_a_line_by_the_part_of_it_that_a_tail_begins_with() {
+        let place = |whole, text: &str| {
+            let first = true;
+            let line = Line {
+                first,
+                ..line(Source::Stdout, 1, text)
+            };
+            Places::new(whole).next(&line, None)
+        };
+        for (part, whole, same) in [
+            ("56789", "0123456789", true),
+            ("23456789", "0123456789", true),
+            ("123456789", "0123456789", true),
+            ("9", "0123456789", true),
+            ("9", "89", true),
+            ("89", "9", false),
+            ("8", "0123456789", false),
+        ] {
+            let (part_place, whole_place) = (place(false, part), place(true, whole));
+            let cursor = Cursor::new(&format!("{ID}cdef"), part_place);
+            let told: Cursor = cursor.to_string().parse().unwrap();
+            for part_place in [part_place, told.place] {
+                assert_eq!(part_place.is(&whole_place), same, "{part} {whole}");
+                assert_eq!(whole_place.is(&part_place), same, "{part} {whole}");
+            }
+        }
+    }
+
+    #[test]
     fn a_cursor_is_read_as_it_was_written() {
         let place = Place {
             stamp: 1_700_000_000_123_456_789,
             source: Source::Stderr,
             ordinal: 7,
             counted: false,
-            print: Some(0xab),
+            mark: Mark::Print(0xab),
             floor: 1_600_000_000_000_000_000,
         };
         let certain = Place {
             counted: true,
-            print: None,
+            mark: Mark::None,
             floor: place.stamp,
             source: Source::Stdout,
             ..place

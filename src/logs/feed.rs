@@ -166,6 +166,7 @@ impl Reader {
 
     /// Reads until the engine ends its answer.
     async fn read(&mut self, from: &From) -> Result<Read, LogError> {
+        self.ring.open();
         let mut reading = self.source.open(&self.facts, from, true).await?;
         let begun = Instant::now();
         loop {

@@ -86,6 +86,10 @@ pub struct Follower {
     at: Option<Place>,
     /// Whether all of the log was read, after it had been empty.
     is_read_whole: bool,
+    /// Whether the ring is joined only where its end is known to be the log's end.
+    in_order: bool,
+    /// Up to where the ring holds what was written before.
+    live_from: Option<Position>,
     /// Whether that has been told.
     was_live: bool,
     failures: u32,
@@ -116,7 +120,9 @@ struct History {
 }
 
 impl Follower {
-    /// Follows a container from `start`, and with `restarts` also beyond its stops.
+    /// Follows a container from `start`, and with `restarts` also beyond its stops. What was written before
+    /// is told from what is new, by [`Step::Live`]; reliably so where `in_order`, at the price of reading
+    /// more from the engine.
     ///
     /// # Errors
     ///
@@ -126,6 +132,7 @@ impl Follower {
         facts: Facts,
         start: Start,
         restarts: bool,
+        in_order: bool,
     ) -> Result<Self, FollowError> {
         let member = hub.join(&facts)?;
         let pushed = member.ring().watch();
@@ -139,6 +146,8 @@ impl Follower {
             phase: Phase::Over,
             at: None,
             is_read_whole: false,
+            in_order,
+            live_from: None,
             was_live: false,
             failures: 0,
             pause: PAUSE,
@@ -154,7 +163,7 @@ impl Follower {
             Start::Tail(Tail::Lines(many), times) if times.are_all() => {
                 if let Some((position, before)) = this.member.ring().tail(many) {
                     this.at = Some(before);
-                    this.phase = Phase::Live(position);
+                    this.join(position);
                     return Ok(this);
                 }
                 // With none wanted, it must be known where they end.
@@ -190,7 +199,23 @@ impl Follower {
 
     /// Whether it gives what is new as it comes, not what was written before.
     pub fn is_live(&self) -> bool {
-        !matches!(self.phase, Phase::Reading(_) | Phase::Wanting(..))
+        match &self.phase {
+            Phase::Reading(_) | Phase::Wanting(..) => false,
+            Phase::Live(position) => self.live_from.is_none_or(|from| *position >= from),
+            Phase::Seeking(_) | Phase::Over => true,
+        }
+    }
+
+    fn join(&mut self, position: Position) {
+        self.live_from = Some(self.member.ring().end_position());
+        self.phase = Phase::Live(position);
+    }
+
+    /// Where the ring goes on behind the line at `place`, if it may be joined already.
+    fn place_in_ring(&self, place: &Place) -> Option<Position> {
+        let ring = self.member.ring();
+        let position = ring.find(place)?;
+        (!self.in_order || ring.is_settled()).then_some(position)
     }
 
     async fn joins_behind(&mut self, place: &Place) -> bool {
@@ -198,9 +223,9 @@ impl Follower {
             // Either way it is told below.
             let _ = timeout(FIRST_LINES, self.pushed.changed()).await;
         }
-        match self.member.ring().find(place) {
+        match self.place_in_ring(place) {
             Some(position) => {
-                self.phase = Phase::Live(position);
+                self.join(position);
                 true
             }
             None => false,
@@ -288,9 +313,10 @@ impl Follower {
                 if history.mute {
                     return None;
                 }
-                if let Some(position) = self.member.ring().find(&place) {
-                    self.phase = Phase::Live(position);
-                } else if history.turn.is_over() {
+                let is_over = history.turn.is_over();
+                if let Some(position) = self.place_in_ring(&place) {
+                    self.join(position);
+                } else if is_over {
                     self.want(From::After(place), Instant::now());
                 }
                 Some(Step::Lines(Arc::new(stretch), 0))

@@ -167,7 +167,7 @@ impl Finder {
             (None, None) if resumes || appeared => Start::Tail(Tail::All, self.wanted.times),
             (None, None) => Start::Tail(self.wanted.tail, self.wanted.times),
         };
-        let follower = Follower::open(&self.hub, facts.clone(), start, false).await?;
+        let follower = Follower::open(&self.hub, facts.clone(), start, false, true).await?;
         Ok((facts, follower))
     }
 }

@@ -7,7 +7,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
-    time::Instant,
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -16,7 +16,7 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     Line,
-    cursor::{Cursor, Nanos, Place},
+    cursor::{Cursor, Nanos, Place, nanos},
     sse::Dialect,
 };
 use crate::telemetry::name as metric;
@@ -26,6 +26,10 @@ pub const RING: usize = 4 << 20;
 
 /// How far the reader may be ahead of the fastest follower.
 const AHEAD: u64 = RING as u64 / 2;
+
+/// How long after its last line a log counts as quiet, and how far behind it a reader may be that has
+/// caught up.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// A line and where it stands.
 #[derive(Clone, Debug)]
@@ -140,7 +144,7 @@ pub enum Ended {
 }
 
 /// Where in the ring a follower is: before this line of this stretch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     stretch: u64,
     line: usize,
@@ -195,12 +199,33 @@ struct State {
     taken: u64,
     /// Up to which stretch that was.
     front: u64,
+    /// When the reader began to read.
+    opened: Nanos,
     ended: Option<Ended>,
 }
 
 impl State {
     fn next(&self) -> u64 {
         self.first + self.stretches.len() as u64
+    }
+
+    /// Whether the reader is too far ahead of all who take.
+    fn is_full(&self, size: usize) -> bool {
+        self.pushed - self.taken > AHEAD.min(size as u64 / 2)
+    }
+
+    /// Whether the ring's end is the log's end, as far as can be known.
+    fn is_settled(&self) -> bool {
+        let Some(newest) = self.stretches.back() else {
+            return false;
+        };
+        if newest.came.elapsed() >= QUIET {
+            return !self.is_full(RING);
+        }
+        let recently = now() - nanos(QUIET);
+        newest
+            .last()
+            .is_some_and(|last| last.stamp >= self.opened.max(recently))
     }
 
     /// A follower has gone up to stretch `number`, not included.
@@ -254,12 +279,23 @@ impl Ring {
             let taken = self.taken.notified();
             {
                 let state = self.state();
-                if state.pushed - state.taken <= AHEAD.min(size as u64 / 2) {
+                if !state.is_full(size) {
                     return;
                 }
             }
             taken.await;
         }
+    }
+
+    /// The reader begins to read, and what it reads may be old for a while.
+    pub fn open(&self) {
+        self.state().opened = now();
+    }
+
+    /// Whether the ring's end is the log's end, as far as can be known: not while the reader takes in what
+    /// was written before it began, or is held up.
+    pub fn is_settled(&self) -> bool {
+        self.state().is_settled()
     }
 
     /// Nothing more comes.
@@ -352,9 +388,12 @@ impl Ring {
     }
 
     /// The position before the last `many` lines and the place of the line before it, if all of these are
-    /// here and none is missing among them.
+    /// here, known to be the last, and none is missing among them.
     pub fn tail(&self, many: u32) -> Option<(Position, Place)> {
         let state = self.state();
+        if !state.is_settled() {
+            return None;
+        }
         let mut more = usize::try_from(many).ok()?;
         for (at, stretch) in state.stretches.iter().enumerate().rev() {
             if let Some(before) = stretch.lines.len().checked_sub(more + 1) {
@@ -400,6 +439,11 @@ impl Ring {
             .back()
             .is_some_and(|stretch| stretch.stopped)
     }
+}
+
+/// The time in nanoseconds since 1970.
+fn now() -> Nanos {
+    nanos(SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default())
 }
 
 impl Default for Ring {

@@ -107,7 +107,7 @@ async fn events(
         _ => return Err(Error::Bad("The cursor is of another container.".into())),
     };
     let view = params.view(&facts.config.env, &settings.redaction);
-    let follower = Follower::open(&settings.hub, facts, start, params.restarts).await?;
+    let follower = Follower::open(&settings.hub, facts, start, params.restarts, false).await?;
     let sent = Sent::begin(question.route.template);
     let drain = settings.drain.clone();
     let events = Events::new(

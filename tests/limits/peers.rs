@@ -44,7 +44,9 @@ async fn that_never_read_do_not_make_the_agent_grow() {
         peers.push(peer);
     }
     engine
-        .wait("all three are read", |state| state.bodies() == 3)
+        .wait("all are read, one of them twice", |state| {
+            state.bodies() == 4
+        })
         .await;
     // Until the sockets' buffers are full, and nothing moves any more.
     let mut last = 0;

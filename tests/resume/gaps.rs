@@ -1,0 +1,103 @@
+//! Cursors that are broken, of others, or of lines that are gone.
+
+use super::{Client, line_of};
+use crate::contract::host::{Host, text};
+use crate::support::wait::SOON;
+
+#[tokio::test]
+async fn refuses_cursors_that_are_broken_or_of_another_container() {
+    let host = Host::start().await;
+    for name in ["cursor-a", "cursor-b"] {
+        host.ran(name, &[], "echo one; echo two").await;
+    }
+    let mut client = Client::default();
+    let mut stream = client
+        .open(&host.agent, "/containers/cursor-a/logs/stream")
+        .await;
+    client.take(&mut stream, 1).await;
+    let cursor = client.cursor.unwrap();
+    for route in ["logs/stream?", "logs?follow=true&"] {
+        let path = format!("/containers/cursor-b/{route}after={cursor}");
+        assert_eq!(host.agent.get(&path).await.status, 400, "{path}");
+        for broken in ["x", "0.0.0", &cursor[1..], &format!("{cursor},{cursor}")] {
+            let path = format!("/containers/cursor-a/{route}after={broken}");
+            assert_eq!(host.agent.get(&path).await.status, 400, "{path}");
+        }
+        // The query wins over the header, an empty one is none, and tail does not count beside a cursor.
+        let path = format!("/containers/cursor-a/{route}tail=1&after={cursor}");
+        let events = host
+            .agent
+            .sse_with(&path, &[("last-event-id", "x")])
+            .await
+            .rest(SOON)
+            .await;
+        let lines: Vec<_> = events.iter().filter_map(line_of).collect();
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert_eq!(text(&lines[0]), "two");
+        let path = format!("/containers/cursor-a/{route}after=");
+        let events = host.agent.sse(&path).await.rest(SOON).await;
+        assert_eq!(events.iter().filter_map(line_of).count(), 2);
+    }
+}
+
+#[tokio::test]
+async fn says_where_lines_are_gone_and_goes_on() {
+    let host = Host::start().await;
+    let options = ["--log-opt", "max-size=20k", "--log-opt", "max-file=2"];
+    let script = "echo first; while [ ! -e /go ]; do sleep 0.05; done; \
+                  i=0; while [ $i -lt 3000 ]; do echo number $i; i=$((i+1)); done; sleep 600";
+    host.engine.run("rotated", &options, script).await;
+    let mut client = Client::default();
+    let path = "/containers/rotated/logs/stream";
+    let mut stream = client.open(&host.agent, path).await;
+    client.take(&mut stream, 1).await;
+    drop(stream);
+    host.engine
+        .docker(&["exec", "rotated", "touch", "/go"])
+        .await;
+    crate::support::wait::until("all is written", SOON, async || {
+        host.engine
+            .docker(&["logs", "--tail", "1", "rotated"])
+            .await
+            .contains("number 2999")
+    })
+    .await;
+    let mut stream = client.open(&host.agent, path).await;
+    while client
+        .lines
+        .last()
+        .is_none_or(|line| !line.ends_with("number 2999"))
+    {
+        client.take(&mut stream, 1).await;
+    }
+    assert_eq!(client.gaps, 1);
+    let numbers: Vec<u32> = client.lines[1..]
+        .iter()
+        .map(|line| text(line).strip_prefix("number ").unwrap().parse().unwrap())
+        .collect();
+    let first = numbers[0];
+    assert!(first > 0, "nothing was rotated away");
+    assert!(numbers.iter().copied().eq(first..3000), "{numbers:?}");
+    host.engine.remove("rotated").await;
+}
+
+#[tokio::test]
+async fn follows_over_a_stop_and_a_start_where_it_is_asked_to() {
+    let host = Host::start().await;
+    host.engine.run("stopped", &[], "echo up; sleep 600").await;
+    let mut client = Client::default();
+    let path = "/containers/stopped/logs/stream";
+    let mut stays = client
+        .open(&host.agent, &format!("{path}?restarts=follow"))
+        .await;
+    let leaves = host.agent.sse(path).await;
+    client.take(&mut stays, 1).await;
+    host.engine.docker(&["restart", "-t", "0", "stopped"]).await;
+    assert_eq!(leaves.rest(SOON).await.last().unwrap().name(), "close");
+    client.take(&mut stays, 1).await;
+    assert_eq!(client.lines.len(), 2);
+    assert_ne!(client.lines[0], client.lines[1]);
+    host.engine.remove("stopped").await;
+    // A container that is removed has no next start.
+    assert_eq!(stays.rest(SOON).await.last().unwrap().name(), "close");
+}

@@ -1,0 +1,142 @@
+//! Whatever is killed, each client ends with the lines of the engine's own log, each once, in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::RwLock;
+
+use super::{Client, assert_same};
+use crate::support::agent::{Agent, AgentBuilder};
+use crate::support::dockerd::RealEngine;
+use crate::support::wait::{self, SOON};
+
+const CLIENTS: usize = 50;
+const LINES: usize = 16_000;
+
+/// What a client reaches: the agent that runs now, if one does.
+type Now = Arc<RwLock<Option<Agent>>>;
+
+/// Follows with breaks at moments that its number makes, until it has the line that says that it was the last.
+async fn follow(now: Now, number: usize) -> Client {
+    let path = match number % 2 {
+        0 => "/containers/writer/logs/stream?tail=all&restarts=follow",
+        _ => "/containers/writer/logs?follow=true&tail=all&restarts=follow",
+    };
+    let mut client = Client::default();
+    let mut moment = number as u64;
+    let is_done = |client: &Client| {
+        client
+            .lines
+            .last()
+            .is_some_and(|line| line.ends_with(" end"))
+    };
+    while !is_done(&client) {
+        let now = now.read().await;
+        let Some(agent) = now.as_ref() else {
+            drop(now);
+            tokio::task::yield_now().await;
+            continue;
+        };
+        let cursor = client.cursor.clone();
+        let headers: Vec<_> = cursor
+            .iter()
+            .map(|cursor| ("last-event-id", cursor.as_str()))
+            .collect();
+        let mut stream = agent.sse_with(path, &headers).await;
+        drop(now);
+        if stream.status != 200 {
+            // The engine is away, or in the middle of its start.
+            assert!(
+                [409, 502].contains(&stream.status.as_u16()),
+                "{}",
+                stream.status
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            continue;
+        }
+        // A different while for each, and each time.
+        moment = moment
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        let while_ = Duration::from_millis(200 + (moment >> 33) % 2500);
+        let end = tokio::time::Instant::now() + while_;
+        while !is_done(&client) {
+            let left = end.saturating_duration_since(tokio::time::Instant::now());
+            match stream.try_next(left).await {
+                Ok(Some(event)) => client.keep(&event),
+                _ => break,
+            }
+        }
+    }
+    client
+}
+
+/// Another agent with the same data.
+async fn restart(now: &Now, builder: &AgentBuilder) {
+    let mut now = now.write().await;
+    let old = now.take().unwrap();
+    old.kill9();
+    old.wait_exit(SOON).await;
+    *now = Some(builder.start().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_client_ends_with_the_engines_own_log() {
+    let engine = RealEngine::start_with(&["--live-restore"]).await;
+    let builder = Agent::builder().docker_host(engine.docker_host());
+    let builder = builder.env("RUST_LOG", "info,middleware=warn");
+    let agent = builder.start().await;
+    let now: Now = Arc::new(RwLock::new(Some(agent)));
+    // To both outputs, with pauses that make it last, and a last line that is told by its end.
+    let script = format!(
+        "i=0; while [ $i -lt {LINES} ]; do echo out $i; echo err $i >&2; i=$((i+1)); \
+         [ $((i % 2000)) -ne 0 ] || sleep 0.3; done; sleep 1; echo the end; sleep 600"
+    );
+    engine.run("writer", &[], &script).await;
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|number| tokio::spawn(follow(Arc::clone(&now), number)))
+        .collect();
+
+    let written = async || engine.docker(&["logs", "--tail", "1", "writer"]).await;
+    let reaches = async |many: usize| {
+        wait::until("the writer is further", 8 * SOON, async || {
+            let number = written().await;
+            let number = number
+                .split_whitespace()
+                .last()
+                .and_then(|text| text.parse().ok());
+            number.is_none_or(|number: usize| number >= many)
+        })
+        .await;
+    };
+    reaches(LINES / 8).await;
+    restart(&now, &builder).await;
+    reaches(LINES / 4).await;
+    engine.kill9().await;
+    engine.start_again().await;
+    reaches(LINES / 2).await;
+    restart(&now, &builder).await;
+
+    let mut seen = Vec::new();
+    for client in clients {
+        seen.push(
+            wait::within("a client has all", 20 * SOON, client)
+                .await
+                .unwrap(),
+        );
+    }
+    let path = "/containers/writer/logs?tail=all";
+    let now = now.read().await;
+    let reply = now.as_ref().unwrap().get(path).await.json();
+    let wanted: Vec<String> = reply["logs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|line| line.as_str().unwrap().to_owned())
+        .collect();
+    assert!(wanted.len() > LINES, "{}", wanted.len());
+    for (number, client) in seen.iter().enumerate() {
+        assert_eq!(client.gaps, 0, "client {number}");
+        assert_same(&client.lines, &wanted, &format!("client {number}"));
+    }
+}

@@ -1,0 +1,97 @@
+//! Followers share a reader, and none waits for another.
+
+use super::{Client, assert_same};
+use crate::contract::host::Host;
+use crate::metrics::samples::Samples;
+use crate::support::agent::Agent;
+use crate::support::wait::{self, SOON};
+
+const READERS: &str = "docker_ps_agent_log_readers_open";
+
+#[tokio::test]
+async fn all_followers_of_a_container_have_one_reader() {
+    let host = Host::start().await;
+    host.engine.run("shared", &[], "echo one; sleep 600").await;
+    let mut streams = Vec::new();
+    for number in 0..20 {
+        let route = ["logs/stream", "logs?follow=true"][number % 2];
+        let mut client = Client::default();
+        let mut stream = client
+            .open(&host.agent, &format!("/containers/shared/{route}"))
+            .await;
+        client.take(&mut stream, 1).await;
+        streams.push(stream);
+    }
+    wait::until("one reader is left", SOON, async || {
+        Samples::of(&host.agent).await.sum(READERS, &[]) == 1.0
+    })
+    .await;
+    drop(streams);
+    wait::until("the reader ends", SOON, async || {
+        Samples::of(&host.agent).await.sum(READERS, &[]) == 0.0
+    })
+    .await;
+    host.engine.remove("shared").await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_loses_nothing_and_holds_nobody_up() {
+    let host = Host::start().await;
+    let script = "i=0; while [ $i -lt 150000 ]; do \
+                  echo \"number $i of a line that is as long as lines of logs mostly are, or a little longer\"; \
+                  i=$((i+1)); done; echo end; sleep 600";
+    host.engine.run("slow", &[], script).await;
+    let path = "/containers/slow/logs/stream?tail=all";
+    let mut slow = Client::default();
+    let mut unread = slow.open(&host.agent, path).await;
+    slow.take(&mut unread, 1).await;
+    let mut fast = Client::default();
+    let mut stream = fast.open(&host.agent, path).await;
+    while fast.lines.last().is_none_or(|line| !line.ends_with(" end")) {
+        fast.take(&mut stream, 1).await;
+    }
+    assert_eq!(fast.lines.len(), 150_001);
+    while slow.lines.last().is_none_or(|line| !line.ends_with(" end")) {
+        slow.take(&mut unread, 1).await;
+    }
+    assert_same(&slow.lines, &fast.lines, "the slow client");
+    assert_eq!(slow.gaps + fast.gaps, 0);
+    host.engine.remove("slow").await;
+}
+
+#[tokio::test]
+async fn refuses_more_than_may_be_and_says_when_to_come_back() {
+    let limited = Agent::builder()
+        .env("MAX_LOG_FOLLOWERS", "3")
+        .env("MAX_LOG_FOLLOWERS_PER_CONTAINER", "2");
+    let host = Host::with(limited).await;
+    for name in ["full-a", "full-b"] {
+        host.engine.run(name, &[], "sleep 600").await;
+    }
+    let path = |name: &str| format!("/containers/{name}/logs/stream");
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        open.push(host.agent.sse(&path("full-a")).await);
+    }
+    let refused = host.agent.get(&path("full-a")).await;
+    assert_eq!(refused.status, 503);
+    assert!(
+        refused
+            .header("retry-after")
+            .unwrap()
+            .parse::<u32>()
+            .unwrap()
+            > 0
+    );
+    assert!(refused.json()["message"].is_string());
+    open.push(host.agent.sse(&path("full-b")).await);
+    assert_eq!(host.agent.get(&path("full-b")).await.status, 503);
+    drop(open);
+    wait::until("there is room again", SOON, async || {
+        host.agent.sse(&path("full-b")).await.status == 200
+    })
+    .await;
+    for name in ["full-a", "full-b"] {
+        host.engine.remove(name).await;
+    }
+}
