@@ -1,10 +1,14 @@
 # Each target does all of its own set-up and leaves nothing running.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench lint
+.PHONY: help run test bench fuzz lint
 
 # What `make bench` measures, each a file in benches/.
-BENCHES ?= footprint followers
+BENCHES ?= footprint followers download decode
+
+# What `make fuzz` runs, each a file in fuzz/fuzz_targets/, and for how long.
+FUZZ_TARGETS ?= frames lines cursors sse query
+FUZZ_SECONDS ?= 30
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
@@ -21,6 +25,10 @@ bench: ## measure; BENCHES names the bench targets
 	@tests/setup.sh build engine load
 	@cargo fetch --locked
 	@tests/isolated.sh cargo bench --locked $(BENCHES:%=--bench %) $(ARGS)
+
+fuzz: ## fuzz each of FUZZ_TARGETS for FUZZ_SECONDS; see fuzz/Cargo.toml
+	@tests/setup.sh build fuzz
+	@for target in $(FUZZ_TARGETS); do RUSTC_BOOTSTRAP=1 cargo fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) $(ARGS) || exit 1; done
 
 lint: ## rustfmt, clippy, rustdoc, shellcheck; warnings are errors
 	@tests/setup.sh build lint

@@ -110,8 +110,8 @@ async fn follow(
 async fn main() {
     // A connection each.
     let many = Rlimit {
-        current: Some(40_000),
-        maximum: Some(40_000),
+        current: Some(20_000),
+        maximum: Some(20_000),
     };
     setrlimit(Resource::Nofile, many).unwrap();
     let engine = RealEngine::start().await;
@@ -124,7 +124,7 @@ async fn main() {
         .env("RUST_LOG", "warn")
         .program("prlimit")
         .args_before(&[
-            "--nofile=40000:40000",
+            "--nofile=20000:20000",
             env!("CARGO_BIN_EXE_docker-ps-agent"),
         ]);
     let agent = Arc::new(builder.start().await);

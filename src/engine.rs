@@ -1,12 +1,15 @@
 //! What the agent asks of a Docker Engine, in the agent's own words.
 //!
 //! Lists and inspects come back as the engine's untouched bytes ([`raw`]); what the agent itself must
-//! understand goes through bollard ([`typed`]). Both use the connections of one pooled client ([`wire`]).
+//! understand goes through bollard ([`typed`]). Both use the connections of one pooled client
+//! ([`wire`]); a log has one of its own.
 
 pub mod address;
+mod apart;
 pub mod error;
 pub mod name;
 pub mod news;
+mod pace;
 pub mod raw;
 pub mod stall;
 pub mod typed;
@@ -18,6 +21,7 @@ use metrics::{counter, gauge, histogram};
 
 pub use self::{
     address::Address,
+    apart::Apart,
     error::Error,
     name::{ContainerId, ImageName},
     raw::{Env, Facts, Listed, LogQuery, Tail},
@@ -37,15 +41,15 @@ pub struct Engine {
 #[derive(Debug)]
 pub struct Log {
     /// The bytes: frames, or plain text where the container has a terminal.
-    pub body: stall::Paced,
+    pub body: stall::Paced<Apart>,
     /// What the container is.
     pub facts: Facts,
 }
 
 impl Engine {
-    /// An engine at `address`. Nothing is connected yet.
-    pub fn new(address: &Address) -> Self {
-        let wire = wire::Wire::new(address);
+    /// An engine at `address`, which gets at most `connections` at a time. Nothing is connected yet.
+    pub fn new(address: &Address, connections: usize) -> Self {
+        let wire = wire::Wire::new(address, connections);
         Self {
             typed: typed::Typed::new(wire.clone()),
             news: Arc::default(),

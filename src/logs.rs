@@ -36,7 +36,7 @@ pub use self::{
     terminal::Terminal,
     view::View,
 };
-use crate::engine::{Log, stall::Paced};
+use crate::engine::{Apart, Log, stall::Paced};
 
 /// Why a log ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +65,7 @@ pub fn lines(log: Log, max_line: usize) -> LogLines {
 }
 
 /// The whole lines of a log that an engine sends.
-pub type LogLines = Decoded<MapErr<BodyDataStream<Paced>, fn(BoxError) -> LogError>>;
+pub type LogLines = Decoded<MapErr<BodyDataStream<Paced<Apart>>, fn(BoxError) -> LogError>>;
 
 /// The whole lines of a log that comes as the stream `S` of bytes.
 pub type Decoded<S> = Lines<Either<Terminal<S>, Demux<S>>>;

@@ -15,7 +15,7 @@ use docker_ps_agent::{
     exposition::Exposition,
     health,
     key::{self, Key},
-    server::{self, Listener},
+    server::{Connections, Listener},
     service::ContainerService,
     stack::stack,
     startup::find_engine,
@@ -90,7 +90,9 @@ async fn run(config: &Config) -> Result<ExitCode, BoxError> {
     let metrics = Metrics::install()?;
     // The search may take its time, and a signal need not wait for it.
     let engines = config.engines();
-    let Some(engine) = stop.run_until_cancelled(find_engine(&engines)).await else {
+    let connections = Connections::afford(config.max_connections);
+    let engine = find_engine(&engines, connections.engine);
+    let Some(engine) = stop.run_until_cancelled(engine).await else {
         tracing::info!("stopped before there was an engine");
         return Ok(ExitCode::SUCCESS);
     };
@@ -101,8 +103,7 @@ async fn run(config: &Config) -> Result<ExitCode, BoxError> {
         show(&key);
     }
 
-    let connections = server::affordable_connections(config.max_connections);
-    let api = Listener::bind("api", config.api_addr(), connections)?;
+    let api = Listener::bind("api", config.api_addr(), connections.clients)?;
     let service = ContainerService::new(
         engine.clone(),
         config.max_line_bytes,

@@ -53,32 +53,57 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How many connections may wait to be taken.
 const BACKLOG: i32 = 1024;
 
-/// Descriptors for all but clients of the API and their calls to the engine: the runtime, the log, the
-/// key's file, scrapers, unused connections to the engine.
-const RESERVED: u64 = 128;
+/// Descriptors for all but clients of the API and the engine: the runtime, the log, the key's file,
+/// scrapers.
+const RESERVED: usize = 128;
 
-/// Raises the process's limit of open descriptors as far as it may, and says how many of `wanted`
-/// connections that is enough for: each may need another one to the engine.
-pub fn affordable_connections(wanted: usize) -> usize {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    let limit = match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => limit.maximum,
-        Err(_) => limit.current,
-    };
-    let Some(limit) = limit else { return wanted };
-    let enough = usize::try_from(limit.saturating_sub(RESERVED) / 2).unwrap_or(wanted);
-    if enough < wanted {
-        tracing::warn!(
-            limit,
-            connections = enough.max(1),
-            "few descriptors, so few connections"
-        );
+/// How many connections there may be, so that descriptors last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connections {
+    /// From clients of the API.
+    pub clients: usize,
+    /// To the engine.
+    pub engine: usize,
+}
+
+impl Connections {
+    /// Raises the process's limit of open descriptors as far as it may, and shares them out: of clients
+    /// as many as `wanted`, but no more than two thirds, since many may need a connection to the engine.
+    pub fn afford(wanted: usize) -> Self {
+        let limit = getrlimit(Resource::Nofile);
+        let raised = Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        };
+        let limit = match setrlimit(Resource::Nofile, raised) {
+            Ok(()) => limit.maximum,
+            Err(_) => limit.current,
+        };
+        let limit = limit.and_then(|limit| usize::try_from(limit).ok());
+        let connections = Self::share(wanted, limit);
+        if connections.clients < wanted {
+            let clients = connections.clients;
+            tracing::warn!(limit, clients, "few descriptors, so few connections");
+        }
+        connections
     }
-    wanted.min(enough.max(1))
+
+    fn share(wanted: usize, descriptors: Option<usize>) -> Self {
+        // More than that to one engine would be of no use.
+        let most = wanted;
+        let Some(descriptors) = descriptors else {
+            return Self {
+                clients: wanted,
+                engine: most,
+            };
+        };
+        let free = descriptors.saturating_sub(RESERVED).max(3);
+        let clients = wanted.min(free / 3 * 2);
+        Self {
+            clients,
+            engine: most.min(free - clients),
+        }
+    }
 }
 
 /// One of the agent's listeners.
@@ -220,4 +245,23 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     let keepalive = TcpKeepalive::new().with_time(PROBE).with_interval(PROBE);
     socket.set_tcp_keepalive(&keepalive)?;
     socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Connections;
+
+    #[test]
+    fn shares_out_descriptors() {
+        let share = |wanted, descriptors| {
+            let Connections { clients, engine } = Connections::share(wanted, descriptors);
+            (clients, engine)
+        };
+        assert_eq!(share(16_384, None), (16_384, 16_384));
+        assert_eq!(share(16_384, Some(1 << 20)), (16_384, 16_384));
+        assert_eq!(share(16_384, Some(20_000)), (13_248, 6_624));
+        assert_eq!(share(16_384, Some(200)), (48, 24));
+        assert_eq!(share(16_384, Some(10)), (2, 1));
+        assert_eq!(share(10, Some(200)), (10, 10));
+    }
 }

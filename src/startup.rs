@@ -33,15 +33,15 @@ impl NoEngine {
     }
 }
 
-/// The first engine of `addresses` that answers.
+/// The first engine of `addresses` that answers, with at most `connections` to it at a time.
 ///
 /// # Errors
 ///
 /// Why the first of them does not, where none does.
-pub async fn find_engine(addresses: &[Address]) -> Result<Engine, NoEngine> {
+pub async fn find_engine(addresses: &[Address], connections: usize) -> Result<Engine, NoEngine> {
     let mut first = None;
     for address in addresses {
-        let engine = Engine::new(address);
+        let engine = Engine::new(address, connections);
         let cause = match timeout(PATIENCE, engine.ping()).await {
             Ok(Ok(())) => {
                 tracing::info!(engine = %address, "connected to the Docker Engine");

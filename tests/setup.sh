@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is missing: tests/setup.sh GROUP…
-# Groups: build (linker, certificates), lint, engine (dockerd, busybox), deploy (what the files below deploy/ are for), load.
+# Groups: build (linker, certificates), lint, engine (dockerd, busybox), deploy (what the files below deploy/ are for), fuzz, load.
 # Quick when nothing is missing: it looks for the programs, and asks the package manager only for those it did not find.
 set -euo pipefail
 
@@ -24,7 +24,7 @@ need() {
     done
 }
 
-for group in "${@:?name at least one group: build lint engine deploy load}"; do
+for group in "${@:?name at least one group: build lint engine deploy fuzz load}"; do
     case $group in
     build)
         command -v cargo >/dev/null || {
@@ -57,6 +57,13 @@ for group in "${@:?name at least one group: build lint engine deploy load}"; do
         need haproxy haproxy
         need prometheus prometheus promtool
         need openssl openssl
+        ;;
+    fuzz)
+        need g++ c++
+        command -v cargo-fuzz >/dev/null || {
+            say "installing cargo-fuzz"
+            cargo install cargo-fuzz --locked >&2
+        }
         ;;
     load)
         need wrk wrk

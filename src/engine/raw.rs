@@ -4,11 +4,13 @@ use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
+use http_body::Body;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
+use middleware::BoxError;
 use serde::Deserialize;
 
-use super::{ContainerId, Error, stall::Paced, wire::Wire};
+use super::{ContainerId, Error, apart::Apart, stall::Paced, wire::Wire};
 
 /// The most that is read of an answer which the agent must understand.
 const MAX_READ: usize = 4 * 1024 * 1024;
@@ -200,8 +202,13 @@ impl Raw {
         serde_json::from_slice(&bytes).map_err(|error| Error::Broken(error.into()))
     }
 
-    pub(super) async fn logs(&self, facts: &Facts, query: &LogQuery) -> Result<Paced, Error> {
-        let body = self.fetch(&query.path(&facts.id)).await?.into_body();
+    pub(super) async fn logs(
+        &self,
+        facts: &Facts,
+        query: &LogQuery,
+    ) -> Result<Paced<Apart>, Error> {
+        let answer = self.wire.get_apart(&query.path(&facts.id)).await?;
+        let body = accepted(answer).await?.into_body();
         // What is followed may be quiet for as long as its container is.
         let body = Paced::new(body, (!query.follow).then_some(STALL));
         // Where a log is read from some time on, the engine searches all that is older first, in silence.
@@ -215,23 +222,30 @@ impl Raw {
         let request = Request::get(self.wire.base() + path)
             .body(Full::<Bytes>::default())
             .map_err(|error| Error::Broken(error.into()))?;
-        let answer = self.wire.send(request).await?;
-        match answer.status() {
-            StatusCode::OK => Ok(answer),
-            status if status.as_u16() >= 400 => Err(refusal(answer).await),
-            status => Err(Error::Broken(format!("unexpected status {status}").into())),
-        }
+        accepted(self.wire.send(request).await?).await
+    }
+}
+
+/// The answer, if the engine says yes.
+async fn accepted<B>(answer: Response<B>) -> Result<Response<B>, Error>
+where
+    B: Body<Error: Into<BoxError>>,
+{
+    match answer.status() {
+        StatusCode::OK => Ok(answer),
+        status if status.as_u16() >= 400 => Err(refusal(answer).await),
+        status => Err(Error::Broken(format!("unexpected status {status}").into())),
     }
 }
 
 /// An answer's body as a whole, if it is not too long to be true.
-async fn read(body: Incoming) -> Result<Bytes, Error> {
+async fn read<B: Body<Error: Into<BoxError>>>(body: B) -> Result<Bytes, Error> {
     let whole = Limited::new(body, MAX_READ).collect().await;
     Ok(whole.map_err(Error::Broken)?.to_bytes())
 }
 
 /// The error that an answer of 400 or more is.
-pub(super) async fn refusal(answer: Response<Incoming>) -> Error {
+pub(super) async fn refusal<B: Body<Error: Into<BoxError>>>(answer: Response<B>) -> Error {
     let status = answer.status();
     match read(answer.into_body()).await {
         Ok(body) => {

@@ -17,8 +17,8 @@ use tokio::time::{Sleep, sleep};
 /// An engine's answer, which fails with [`Stalled`] where the engine pauses for too long. Time in which
 /// nobody asks for more does not count: a client may be as slow as it likes.
 #[derive(Debug)]
-pub struct Paced {
-    inner: Incoming,
+pub struct Paced<B = Incoming> {
+    inner: B,
     limit: Option<Duration>,
     /// The limit once the first part is there.
     then: Option<Duration>,
@@ -26,9 +26,9 @@ pub struct Paced {
     clock: Option<Pin<Box<Sleep>>>,
 }
 
-impl Paced {
+impl<B> Paced<B> {
     /// Waits for as long as `limit` for each part of `inner`; without one, for ever.
-    pub(super) fn new(inner: Incoming, limit: Option<Duration>) -> Self {
+    pub(super) fn new(inner: B, limit: Option<Duration>) -> Self {
         let clock = None;
         Self {
             inner,
@@ -45,7 +45,10 @@ impl Paced {
     }
 }
 
-impl Body for Paced {
+impl<B> Body for Paced<B>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
     type Data = Bytes;
     type Error = BoxError;
 

@@ -1,4 +1,4 @@
-//! The pooled HTTP client under everything that is asked of the engine, over a unix socket or TCP.
+//! The HTTP client under everything that is asked of the engine, over a unix socket or TCP: pooled, but for logs.
 
 use std::{
     fmt,
@@ -11,8 +11,8 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{Request, Response, Uri};
-use http_body_util::Full;
+use http::{Request, Response, Uri, header::HOST};
+use http_body_util::{Empty, Full};
 use hyper::{
     body::Incoming,
     rt::{Read, ReadBufCursor, Write},
@@ -24,11 +24,18 @@ use hyper_util::{
     },
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
-use tokio::net::{TcpStream, UnixStream};
+use tokio::{
+    net::{TcpStream, UnixStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
 use tokio_util::either::Either;
 use tower::Service;
 
-use super::{Address, Error};
+use super::{
+    Address, Error,
+    apart::{self, Apart},
+    pace::Unhurried,
+};
 
 /// How long an unused connection is kept. Podman closes its side after 10 s, Docker never.
 const IDLE: Duration = Duration::from_secs(5);
@@ -43,26 +50,28 @@ const READ_AHEAD: usize = 64 * 1024;
 #[derive(Clone)]
 pub struct Wire {
     client: Client<Connector, Full<Bytes>>,
-    address: Arc<Address>,
+    connector: Connector,
     authority: Arc<str>,
 }
 
 impl Wire {
-    /// A client of the engine at `address`. Nothing is connected yet.
-    pub fn new(address: &Address) -> Self {
-        let address = Arc::new(address.clone());
+    /// A client of the engine at `address` with at most `connections`; who needs one more waits. Nothing is
+    /// connected yet.
+    pub fn new(address: &Address, connections: usize) -> Self {
+        let connector = Connector {
+            address: Arc::new(address.clone()),
+            free: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),
+        };
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(MAX_IDLE)
             .http1_max_buf_size(READ_AHEAD)
-            .build(Connector {
-                address: Arc::clone(&address),
-            });
+            .build(connector.clone());
         Self {
             client,
+            connector,
             authority: address.authority().into(),
-            address,
         }
     }
 
@@ -79,11 +88,30 @@ impl Wire {
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
         Ok(self.client.request(request).await?)
     }
+
+    /// Gets `path` over a connection [of its own](super::apart), whatever the answer's status.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unreachable`] or [`Error::Broken`].
+    pub async fn get_apart(&self, path: &str) -> Result<Response<Apart>, Error> {
+        let request = Request::get(path)
+            .header(HOST, &*self.authority)
+            .body(Empty::new())
+            .map_err(|error| Error::Broken(error.into()))?;
+        let (stream, permit) = self
+            .connector
+            .connect()
+            .await
+            .map_err(|error| Error::Unreachable(error.into()))?;
+        let answer = apart::send(Unhurried::new(stream), permit, READ_AHEAD, request).await;
+        answer.map_err(|error| Error::Broken(error.into()))
+    }
 }
 
 impl fmt::Debug for Wire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Wire({})", self.address)
+        write!(f, "Wire({})", self.connector.address)
     }
 }
 
@@ -91,6 +119,7 @@ impl fmt::Debug for Wire {
 #[derive(Clone, Debug)]
 struct Connector {
     address: Arc<Address>,
+    free: Arc<Semaphore>,
 }
 
 impl Service<Uri> for Connector {
@@ -103,23 +132,39 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, _: Uri) -> Self::Future {
-        let address = Arc::clone(&self.address);
+        let connector = self.clone();
         Box::pin(async move {
-            let stream = match &*address {
-                Address::Unix(path) => Either::Left(UnixStream::connect(path).await?),
-                Address::Tcp { host, port } => {
-                    let stream = TcpStream::connect((host.as_str(), *port)).await?;
-                    stream.set_nodelay(true)?;
-                    Either::Right(stream)
-                }
-            };
-            Ok(Socket(TokioIo::new(stream)))
+            let (stream, permit) = connector.connect().await?;
+            Ok(Socket {
+                io: TokioIo::new(stream),
+                _permit: permit,
+            })
         })
     }
 }
 
+impl Connector {
+    /// A connection, once one more may be.
+    async fn connect(&self) -> io::Result<(Either<UnixStream, TcpStream>, OwnedSemaphorePermit)> {
+        let permit = Arc::clone(&self.free).acquire_owned().await;
+        let permit = permit.map_err(io::Error::other)?;
+        let stream = match &*self.address {
+            Address::Unix(path) => Either::Left(UnixStream::connect(path).await?),
+            Address::Tcp { host, port } => {
+                let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                stream.set_nodelay(true)?;
+                Either::Right(stream)
+            }
+        };
+        Ok((stream, permit))
+    }
+}
+
 /// A connection of either kind.
-struct Socket(TokioIo<Either<UnixStream, TcpStream>>);
+struct Socket {
+    io: TokioIo<Either<UnixStream, TcpStream>>,
+    _permit: OwnedSemaphorePermit,
+}
 
 impl Connection for Socket {
     fn connected(&self) -> Connected {
@@ -133,7 +178,7 @@ impl Read for Socket {
         cx: &mut Context<'_>,
         buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        Pin::new(&mut self.io).poll_read(cx, buf)
     }
 }
 
@@ -143,19 +188,19 @@ impl Write for Socket {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        Pin::new(&mut self.io).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.io).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        self.io.is_write_vectored()
     }
 
     fn poll_write_vectored(
@@ -163,6 +208,6 @@ impl Write for Socket {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
     }
 }

@@ -4,6 +4,7 @@
 //! are ready, so no line waits for another.
 
 use std::{
+    borrow::Cow,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -16,7 +17,7 @@ use super::{Line, LogError, Source};
 use crate::telemetry::name as metric;
 
 /// A batch that has grown to this goes out.
-const ENOUGH: usize = 16 * 1024;
+const ENOUGH: usize = 32 * 1024;
 
 /// How lines and what is around them look in an answer.
 pub trait Form {
@@ -179,7 +180,7 @@ pub struct Text;
 
 impl Form for Text {
     fn line(&mut self, line: &Line, out: &mut BytesMut) {
-        out.extend_from_slice(String::from_utf8_lossy(&line.bytes).as_bytes());
+        out.extend_from_slice(as_utf8(&line.bytes).as_bytes());
         if !line.open {
             out.extend_from_slice(b"\n");
         }
@@ -215,6 +216,15 @@ impl Form for Ndjson {
 pub(super) fn json_string(bytes: &[u8], out: &mut BytesMut) {
     use bytes::BufMut;
 
-    let text = String::from_utf8_lossy(bytes);
+    let text = as_utf8(bytes);
     serde_json::to_writer(out.writer(), &text).expect("a buffer takes every string");
+}
+
+/// `bytes` as text, in which U+FFFD stands for what is no UTF-8.
+fn as_utf8(bytes: &[u8]) -> Cow<'_, str> {
+    // Looked at first as a whole: the standard library's lossy reading goes byte by byte.
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.into(),
+        Err(_) => String::from_utf8_lossy(bytes),
+    }
 }

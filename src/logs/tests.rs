@@ -376,7 +376,7 @@ fn an_object_says_what_it_goes_on_with_and_has_no_time_where_there_is_none() {
 fn a_patient_batch_waits_for_more_and_for_the_end_only() {
     let (read, more) = (
         record(1, 1, "one\n"),
-        record(1, 2, "x".repeat(20_000) + "\n"),
+        record(1, 2, "x".repeat(40_000) + "\n"),
     );
     for (reads, is_whole, expected) in [
         (vec![read.clone()], false, None),
@@ -384,7 +384,7 @@ fn a_patient_batch_waits_for_more_and_for_the_end_only() {
         (
             vec![read, more],
             false,
-            Some(stamped(1, "one\n").len() + stamped(2, "\n").len() + 20_000),
+            Some(stamped(1, "one\n").len() + stamped(2, "\n").len() + 40_000),
         ),
     ] {
         let reads = stream::iter(reads.into_iter().map(|read| Ok(Bytes::from(read))));

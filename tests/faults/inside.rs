@@ -37,7 +37,7 @@ pub struct Inside(BoxCloneService<Request<()>, Answer, Infallible>);
 impl Inside {
     /// Around the container service on this engine.
     pub fn on(engine: &RunningEngine) -> Self {
-        let engine = Engine::new(&engine.docker_host().parse().unwrap());
+        let engine = Engine::new(&engine.docker_host().parse().unwrap(), 8);
         let drain = CancellationToken::new();
         let redaction = Redaction::default();
         let service = ContainerService::new(engine, 1 << 20, LIMITS, redaction, drain);

@@ -1,12 +1,13 @@
 //! No more connections than allowed are served at a time; the others wait for their turn.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::metric;
 use crate::support::agent::Agent;
-use crate::support::scripted::ScriptedEngine;
-use crate::support::wait::SOON;
+use crate::support::scripted::{Answer, Gate, ScriptedEngine, State};
+use crate::support::wait::{self, SOON};
 
+const IN_FLIGHT: &str = "docker_ps_agent_http_requests_in_flight";
 const OPEN: &str = "docker_ps_agent_connections_open{listener=\"api\"}";
 
 #[tokio::test]
@@ -55,6 +56,42 @@ async fn come_and_go_by_the_hundred() {
     }
     let fds = agent.open_fds();
     assert!(fds < 40, "{fds} descriptors are open");
+}
+
+#[tokio::test]
+async fn to_the_engine_are_few_where_descriptors_are_and_who_needs_one_waits() {
+    let gate = Gate::shut();
+    let images = Answer::json(200, "[]").behind(&gate);
+    let engine = ScriptedEngine::new().route("GET", "/images/json", images);
+    let engine = engine.start().await;
+    // Of the 21 that are not reserved a third is for the engine.
+    let script = r#"ulimit -n 149 && exec "$0""#;
+    let agent = Agent::builder()
+        .docker_host(engine.docker_host())
+        .program("sh")
+        .arg("-c")
+        .arg(script)
+        .arg(env!("CARGO_BIN_EXE_docker-ps-agent"))
+        .start()
+        .await;
+    let agent = Arc::new(agent);
+    let asked: Vec<_> = (0..12)
+        .map(|_| {
+            let agent = Arc::clone(&agent);
+            tokio::spawn(async move { agent.get("/images").await.status })
+        })
+        .collect();
+    let all = "all clients are served";
+    wait::until(all, SOON, async || metric(&agent, IN_FLIGHT).await >= 12.0).await;
+    let at_engine = |state: &State| state.requests_to("GET", "/images/json").count();
+    let full = "as many are asked as may be";
+    engine.wait(full, |state| at_engine(state) >= 7).await;
+    assert_eq!(engine.state(at_engine), 7);
+    gate.open();
+    for asked in asked {
+        assert_eq!(asked.await.unwrap(), 200);
+    }
+    assert!(!agent.output().contains("Too many open files"));
 }
 
 /// A change is noticed twice a second, and told for a quarter of one; the rest is for a busy machine.

@@ -59,7 +59,8 @@ async fn that_never_read_do_not_make_the_agent_grow() {
     assert!(last > 0);
     assert!(last < 64 << 20, "{last} bytes were taken for nobody");
     let grown = agent.peak_rss_bytes().saturating_sub(before);
-    assert!(grown < 8 << 20, "grown by {} KiB", grown >> 10);
+    // Four bodies, and the newest lines of the container (4 MiB), which its followers share.
+    assert!(grown < 12 << 20, "grown by {} KiB", grown >> 10);
 
     drop(peers);
     engine
