@@ -121,7 +121,7 @@ async fn main() {
     }
     let builder = Agent::builder()
         .docker_host(engine.docker_host())
-        .env("RUST_LOG", "warn")
+        .env("RUST_LOG", "warn,docker_ps_agent::server=info")
         .program("prlimit")
         .args_before(&[
             "--nofile=20000:20000",

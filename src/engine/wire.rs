@@ -89,7 +89,7 @@ impl Wire {
         Ok(self.client.request(request).await?)
     }
 
-    /// Gets `path` over a connection [of its own](super::apart), whatever the answer's status.
+    /// Gets `path` over a connection of its own, whatever the answer's status.
     ///
     /// # Errors
     ///
