@@ -39,9 +39,9 @@ const KIB: usize = 1024;
 const MIB: f64 = 1024.0 * 1024.0;
 
 /// Lines of 1 kB, 1000 each 100 ms, once the file is there.
-const SCRIPT: &str = "pad=$(printf '%0980d' 0); while [ ! -e /go ]; do sleep 0.1; done; i=0; \
-    while [ $i -lt 300 ]; do seq -f \"number %.0f $pad\" $((i*1000)) $((i*1000+999)); sleep 0.1; i=$((i+1)); done; \
-    sleep 600";
+const SCRIPT: &str = "while [ ! -e /go ]; do sleep 0.1; done; i=0; while [ $i -lt 300 ]; do \
+    awk -v n=$((i*1000)) 'BEGIN { for (m = n + 1000; n < m; n++) printf \"number %d %0980d\\n\", n, n }'; \
+    sleep 0.09; i=$((i+1)); done; sleep 600";
 
 /// Reads lines until all are there, and ends with how long that took since the first. Slowly, where `slow` is
 /// given, until that says otherwise.

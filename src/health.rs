@@ -31,7 +31,7 @@ pub async fn check(config: &Config) -> Result<(), BoxError> {
 
 async fn ask(config: &Config) -> Result<(), BoxError> {
     let path = config.data_dir.join(key::FILE);
-    let key = key::peek(&path)?;
+    let key = key::peek(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let stream = TcpStream::connect(from_here(config.api_addr())).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);

@@ -1,29 +1,35 @@
-//! The socket of a log: it is read in steps of a millisecond where the engine writes without a pause.
+//! The socket of a log: it is read in steps of half a millisecond where the engine writes without a pause.
 //!
 //! Docker writes each line of a log by itself. Who is woken by each of them pays for 150 bytes with a system
 //! call or two and a change of tasks, on the engine's side too. So a socket that is read too often is no
 //! longer watched: it is looked at once in a while, and then has a hundred lines.
 
 use std::{
-    future::Future,
     io::{self, Read},
     mem,
-    os::unix::net as unix,
+    os::{fd::OwnedFd, unix::net as unix},
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf, unix::AsyncFd},
     net::{TcpStream, UnixStream},
-    time::{Instant, Sleep, sleep},
+    time::Instant,
 };
 use tokio_util::either::Either;
 
-/// How long a socket rests. The clock makes it a millisecond or two; in three, at full speed, the buffer
-/// between the engine and the agent would be full.
-const REST: Duration = Duration::from_micros(500);
+/// How long a socket rests: at full speed, the buffer between the engine and the agent would be full in three
+/// times that, and the engine would wait.
+const REST: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 500_000,
+};
 
 /// How often a watched socket may be read for a long time,
 const SPACING: Duration = Duration::from_millis(1);
@@ -34,6 +40,8 @@ const AHEAD: Duration = Duration::from_millis(32);
 /// A connection to the engine over which a log comes.
 pub(super) struct Unhurried {
     state: State,
+    /// Made when it is needed first.
+    clock: Option<Clock>,
     /// When as many reads as there were would have been, one in each [`SPACING`].
     due: Instant,
 }
@@ -41,11 +49,8 @@ pub(super) struct Unhurried {
 enum State {
     /// The runtime tells when it can be read.
     Watched(Either<UnixStream, TcpStream>),
-    /// It is read when the clock says so, at once where there is none.
-    Resting(
-        Either<unix::UnixStream, std::net::TcpStream>,
-        Option<Pin<Box<Sleep>>>,
-    ),
+    /// It is read when the clock says so, or at once where that does not run.
+    Resting(Either<unix::UnixStream, std::net::TcpStream>, bool),
     /// It could not be watched again, or not be left alone.
     Lost,
 }
@@ -54,6 +59,7 @@ impl Unhurried {
     pub(super) fn new(stream: Either<UnixStream, TcpStream>) -> Self {
         Self {
             state: State::Watched(stream),
+            clock: None,
             due: Instant::now(),
         }
     }
@@ -80,12 +86,20 @@ impl Unhurried {
         let now = Instant::now();
         self.due = self.due.max(now) + SPACING;
         if self.due > now + AHEAD {
+            if self.clock.is_none() {
+                self.clock = Clock::new().ok();
+            }
+            let Some(clock) = &self.clock else {
+                // No descriptor is left for one. It works without, at a higher price.
+                return Ok(());
+            };
+            clock.start()?;
             self.state = match mem::replace(&mut self.state, State::Lost) {
                 State::Watched(Either::Left(stream)) => {
-                    State::Resting(Either::Left(stream.into_std()?), rest())
+                    State::Resting(Either::Left(stream.into_std()?), true)
                 }
                 State::Watched(Either::Right(stream)) => {
-                    State::Resting(Either::Right(stream.into_std()?), rest())
+                    State::Resting(Either::Right(stream.into_std()?), true)
                 }
                 state => state,
             };
@@ -94,8 +108,34 @@ impl Unhurried {
     }
 }
 
-fn rest() -> Option<Pin<Box<Sleep>>> {
-    Some(Box::pin(sleep(REST)))
+/// Finer than the runtime's, of which half a millisecond may become two.
+struct Clock(AsyncFd<OwnedFd>);
+
+impl Clock {
+    #[expect(
+        deprecated,
+        reason = "what replaces it is unsafe, for descriptors that might be closed; this one is owned"
+    )]
+    fn new() -> io::Result<Self> {
+        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+        let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        Ok(Self(AsyncFd::with_interest(timer, Interest::READABLE)?))
+    }
+
+    /// Goes off after [`REST`].
+    fn start(&self) -> io::Result<()> {
+        let once = Itimerspec {
+            it_interval: Timespec::default(),
+            it_value: REST,
+        };
+        timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &once)?;
+        Ok(())
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.0.poll_read_ready(cx))?.clear_ready();
+        Poll::Ready(Ok(()))
+    }
 }
 
 impl AsyncRead for Unhurried {
@@ -104,10 +144,12 @@ impl AsyncRead for Unhurried {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
         let room = buf.remaining();
-        if let State::Resting(stream, clock) = &mut self.state {
-            if let Some(running) = clock {
-                ready!(running.as_mut().poll(cx));
+        if let (State::Resting(stream, runs), Some(clock)) = (&mut this.state, &mut this.clock) {
+            if *runs {
+                ready!(clock.poll(cx))?;
+                *runs = false;
             }
             let read = match stream {
                 Either::Left(stream) => stream.read(buf.initialize_unfilled()),
@@ -116,7 +158,10 @@ impl AsyncRead for Unhurried {
             match read {
                 Ok(len) => {
                     buf.advance(len);
-                    *clock = if len < room { rest() } else { None };
+                    if len < room {
+                        clock.start()?;
+                        *runs = true;
+                    }
                     return Poll::Ready(Ok(()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

@@ -21,8 +21,8 @@ const ENOUGH: usize = 32 * 1024;
 
 /// How lines and what is around them look in an answer.
 pub trait Form {
-    /// Writes what stands for one line.
-    fn line(&mut self, line: &Line, out: &mut BytesMut);
+    /// Writes what stands for one line; whether there is anything that does.
+    fn line(&mut self, line: &Line, out: &mut BytesMut) -> bool;
 
     /// Writes what stands at the end of a log that was read to its end.
     fn end(&mut self, _out: &mut BytesMut) {}
@@ -119,8 +119,7 @@ where
         while this.over.is_none() && this.buf.len() < ENOUGH {
             match Pin::new(&mut this.lines).poll_next(cx) {
                 Poll::Ready(Some(Ok(line))) => {
-                    this.form.line(&line, &mut this.buf);
-                    written += 1;
+                    written += u64::from(this.form.line(&line, &mut this.buf));
                 }
                 Poll::Ready(Some(Err(error))) => this.over = Some(Err(error)),
                 Poll::Ready(None) => {
@@ -158,15 +157,16 @@ impl Json {
 }
 
 impl Form for Json {
-    fn line(&mut self, line: &Line, out: &mut BytesMut) {
+    fn line(&mut self, line: &Line, out: &mut BytesMut) -> bool {
         if line.text().trim_ascii().is_empty() {
-            return;
+            return false;
         }
         if self.begun {
             out.extend_from_slice(b",");
         }
         self.begun = true;
         json_string(&line.bytes, out);
+        true
     }
 
     fn end(&mut self, out: &mut BytesMut) {
@@ -179,11 +179,12 @@ impl Form for Json {
 pub struct Text;
 
 impl Form for Text {
-    fn line(&mut self, line: &Line, out: &mut BytesMut) {
+    fn line(&mut self, line: &Line, out: &mut BytesMut) -> bool {
         out.extend_from_slice(as_utf8(&line.bytes).as_bytes());
         if !line.open {
             out.extend_from_slice(b"\n");
         }
+        true
     }
 }
 
@@ -193,7 +194,7 @@ impl Form for Text {
 pub struct Ndjson;
 
 impl Form for Ndjson {
-    fn line(&mut self, line: &Line, out: &mut BytesMut) {
+    fn line(&mut self, line: &Line, out: &mut BytesMut) -> bool {
         out.extend_from_slice(b"{");
         if let Some(time) = line.bytes[..line.stamp].strip_suffix(b" ") {
             out.extend_from_slice(b"\"time\":");
@@ -209,6 +210,7 @@ impl Form for Ndjson {
             out.extend_from_slice(b",\"continued\":true");
         }
         out.extend_from_slice(b"}\n");
+        true
     }
 }
 

@@ -73,7 +73,15 @@ impl Source {
         from: &From,
         follow: bool,
     ) -> Result<Reading, engine::Error> {
-        Reading::open(&self.engine, facts, from, follow, self.max_line).await
+        // Boxed, since it is large and soon over, and each of many followers may do it at any time.
+        Box::pin(Reading::open(
+            &self.engine,
+            facts,
+            from,
+            follow,
+            self.max_line,
+        ))
+        .await
     }
 
     pub(super) async fn facts(&self, id: &str) -> Result<Facts, engine::Error> {

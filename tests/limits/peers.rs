@@ -44,8 +44,8 @@ async fn that_never_read_do_not_make_the_agent_grow() {
         peers.push(peer);
     }
     engine
-        .wait("all are read, one of them twice", |state| {
-            state.bodies() == 4
+        .wait("all are read, the stream's for its history too", |state| {
+            state.requests_to("GET", "/containers/*/logs").count() == 4
         })
         .await;
     // Until the sockets' buffers are full, and nothing moves any more.
@@ -92,6 +92,6 @@ async fn that_send_a_body_are_answered_without_it() {
         .raw([head(large).into_bytes(), vec![b'x'; 64 << 20]].concat())
         .await;
     assert_eq!(agent.get("/").await.text(), "OK");
-    let grown = agent.peak_rss_bytes() - before;
+    let grown = agent.peak_rss_bytes().saturating_sub(before);
     assert!(grown < 4 << 20, "grown by {} KiB", grown >> 10);
 }
