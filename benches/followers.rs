@@ -16,12 +16,14 @@
     reason = "of the tests' support a bench uses a part"
 )]
 
+mod report;
 #[path = "../tests"]
 mod tests {
     pub mod support;
 }
 
 use std::{
+    process::ExitCode,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -37,13 +39,14 @@ use tokio::{
     sync::watch,
 };
 
-use crate::support::{agent::Agent, dockerd::RealEngine};
+use crate::{
+    report::{MIB, mib},
+    support::{agent::Agent, dockerd::RealEngine},
+};
 
 const CONTAINERS: usize = 10;
 const FOLLOWERS: usize = 10_000;
 const MEASURED: Duration = Duration::from_secs(30);
-const MIB: f64 = 1024.0 * 1024.0;
-
 /// What one follower has seen: the delays of its lines, and whether each number followed the one before.
 #[derive(Default)]
 struct Seen {
@@ -107,7 +110,7 @@ async fn follow(
 }
 
 #[tokio::main]
-async fn main() {
+async fn main() -> ExitCode {
     // A connection each.
     let many = Rlimit {
         current: Some(20_000),
@@ -225,18 +228,5 @@ async fn main() {
             after as f64 <= 1.1 * before as f64,
         ),
     ];
-    println!("| figure | measured | limit |\n|---|---|---|");
-    for (what, measured, limit, _) in &rows {
-        println!("| {what} | {measured} | {limit} |");
-    }
-    let over = rows.iter().any(|row| !row.3);
-    drop((agent, engine));
-    if over {
-        eprintln!("over the limit");
-        std::process::exit(1);
-    }
-}
-
-fn mib(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / MIB)
+    report::print(&rows)
 }

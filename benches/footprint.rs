@@ -11,16 +11,23 @@
     reason = "a bench prints, and reports what is broken by panicking"
 )]
 
+mod report;
 #[path = "../tests"]
 mod tests {
     pub mod support;
 }
 
-use std::time::{Duration, Instant};
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use tests::support;
 
-use crate::support::{agent::Agent, dockerd::RealEngine};
+use crate::{
+    report::{MIB, mib},
+    support::{agent::Agent, dockerd::RealEngine},
+};
 
 const STARTS: usize = 20;
 const CONTAINERS: usize = 10;
@@ -30,10 +37,8 @@ const IDLE: Duration = Duration::from_secs(60);
 /// Below this `top` shows 0.0 %.
 const NO_CPU: Duration = Duration::from_millis(30);
 
-const MIB: f64 = 1024.0 * 1024.0;
-
 #[tokio::main]
-async fn main() {
+async fn main() -> ExitCode {
     let engine = RealEngine::start().await;
     for number in 0..CONTAINERS {
         engine
@@ -109,22 +114,9 @@ async fn main() {
             cpu <= NO_CPU,
         ),
     ];
-    println!("| figure | measured | limit |\n|---|---|---|");
-    for (what, measured, limit, _) in &rows {
-        println!("| {what} | {measured} | {limit} |");
-    }
-    drop(agent);
-    drop(engine);
-    if rows.iter().any(|row| !row.3) {
-        eprintln!("over the limit");
-        std::process::exit(1);
-    }
+    report::print(&rows)
 }
 
 fn millis(time: Duration) -> String {
     format!("{:.1} ms", time.as_secs_f64() * 1000.0)
-}
-
-fn mib(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / MIB)
 }
