@@ -89,19 +89,15 @@ impl Connections {
     }
 
     fn share(wanted: usize, descriptors: Option<usize>) -> Self {
-        // More than that to one engine would be of no use.
-        let most = wanted;
-        let Some(descriptors) = descriptors else {
-            return Self {
-                clients: wanted,
-                engine: most,
-            };
-        };
-        let free = descriptors.saturating_sub(RESERVED).max(3);
+        let free = descriptors
+            .unwrap_or(usize::MAX)
+            .saturating_sub(RESERVED)
+            .max(3);
         let clients = wanted.min(free / 3 * 2);
+        // More than there may be clients would be of no use.
         Self {
             clients,
-            engine: most.min(free - clients),
+            engine: wanted.min(free - clients),
         }
     }
 }

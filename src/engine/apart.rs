@@ -20,15 +20,12 @@ use hyper::{
     client::conn::http1::{Builder, Connection, SendRequest},
 };
 use hyper_util::rt::TokioIo;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::pace::Unhurried;
 
-/// Sends a request over a new connection and waits for the head of its answer. `permit` is kept as long as
-/// the connection.
+/// Sends a request over a new connection and waits for the head of its answer.
 pub(super) async fn send(
     stream: Unhurried,
-    permit: OwnedSemaphorePermit,
     read_ahead: usize,
     request: Request<Empty<Bytes>>,
 ) -> hyper::Result<Response<Apart>> {
@@ -43,7 +40,6 @@ pub(super) async fn send(
         inner,
         driver,
         _sender: sender,
-        _permit: permit,
     }))
 }
 
@@ -53,7 +49,6 @@ pub struct Apart {
     driver: Driver,
     /// The connection would take its end for the end of all.
     _sender: SendRequest<Empty<Bytes>>,
-    _permit: OwnedSemaphorePermit,
 }
 
 impl Body for Apart {

@@ -9,6 +9,7 @@ use std::{
     mem,
     os::{fd::OwnedFd, unix::net as unix},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -20,6 +21,7 @@ use rustix::time::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf, unix::AsyncFd},
     net::{TcpStream, UnixStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
 };
 use tokio_util::either::Either;
@@ -40,27 +42,28 @@ const AHEAD: Duration = Duration::from_millis(32);
 /// A connection to the engine over which a log comes.
 pub(super) struct Unhurried {
     state: State,
-    /// Made when it is needed first.
-    clock: Option<Clock>,
     /// When as many reads as there were would have been, one in each [`SPACING`].
     due: Instant,
+    /// The right to have it open.
+    permit: OwnedSemaphorePermit,
 }
 
 enum State {
     /// The runtime tells when it can be read.
     Watched(Either<UnixStream, TcpStream>),
-    /// It is read when the clock says so, or at once where that does not run.
-    Resting(Either<unix::UnixStream, std::net::TcpStream>, bool),
+    /// It is read when the clock says so.
+    Resting(Either<unix::UnixStream, std::net::TcpStream>, Clock),
     /// It could not be watched again, or not be left alone.
     Lost,
 }
 
 impl Unhurried {
-    pub(super) fn new(stream: Either<UnixStream, TcpStream>) -> Self {
+    /// The connection keeps `permit`, and takes another one of those for its clock.
+    pub(super) fn new(stream: Either<UnixStream, TcpStream>, permit: OwnedSemaphorePermit) -> Self {
         Self {
             state: State::Watched(stream),
-            clock: None,
             due: Instant::now(),
+            permit,
         }
     }
 
@@ -85,57 +88,76 @@ impl Unhurried {
     fn note(&mut self) -> io::Result<()> {
         let now = Instant::now();
         self.due = self.due.max(now) + SPACING;
-        if self.due > now + AHEAD {
-            if self.clock.is_none() {
-                self.clock = Clock::new().ok();
-            }
-            let Some(clock) = &self.clock else {
-                // No descriptor is left for one. It works without, at a higher price.
-                return Ok(());
-            };
-            clock.start()?;
-            self.state = match mem::replace(&mut self.state, State::Lost) {
-                State::Watched(Either::Left(stream)) => {
-                    State::Resting(Either::Left(stream.into_std()?), true)
-                }
-                State::Watched(Either::Right(stream)) => {
-                    State::Resting(Either::Right(stream.into_std()?), true)
-                }
-                state => state,
-            };
+        if self.due <= now + AHEAD {
+            return Ok(());
         }
+        let Some(clock) = Clock::started(self.permit.semaphore()) else {
+            // No descriptor is left for one. It works without, at a higher price.
+            return Ok(());
+        };
+        self.state = match mem::replace(&mut self.state, State::Lost) {
+            State::Watched(Either::Left(stream)) => {
+                State::Resting(Either::Left(stream.into_std()?), clock)
+            }
+            State::Watched(Either::Right(stream)) => {
+                State::Resting(Either::Right(stream.into_std()?), clock)
+            }
+            state => state,
+        };
         Ok(())
     }
 }
 
 /// Finer than the runtime's, of which half a millisecond may become two.
-struct Clock(AsyncFd<OwnedFd>);
+struct Clock {
+    timer: AsyncFd<OwnedFd>,
+    runs: bool,
+    /// It is a descriptor too.
+    _permit: OwnedSemaphorePermit,
+}
 
 impl Clock {
-    #[expect(
-        deprecated,
-        reason = "what replaces it is unsafe, for descriptors that might be closed; this one is owned"
-    )]
-    fn new() -> io::Result<Self> {
-        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
-        let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        Ok(Self(AsyncFd::with_interest(timer, Interest::READABLE)?))
+    /// One that runs, if it may be.
+    fn started(descriptors: &Arc<Semaphore>) -> Option<Self> {
+        let permit = Arc::clone(descriptors).try_acquire_owned().ok()?;
+        let mut clock = Self {
+            timer: timer().ok()?,
+            runs: false,
+            _permit: permit,
+        };
+        clock.start().ok()?;
+        Some(clock)
     }
 
     /// Goes off after [`REST`].
-    fn start(&self) -> io::Result<()> {
+    fn start(&mut self) -> io::Result<()> {
         let once = Itimerspec {
             it_interval: Timespec::default(),
             it_value: REST,
         };
-        timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &once)?;
+        timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once)?;
+        self.runs = true;
         Ok(())
     }
 
+    /// Waits until it has gone off; not at all where it does not run.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.0.poll_read_ready(cx))?.clear_ready();
+        if self.runs {
+            ready!(self.timer.poll_read_ready(cx))?.clear_ready();
+            self.runs = false;
+        }
         Poll::Ready(Ok(()))
     }
+}
+
+#[expect(
+    deprecated,
+    reason = "what replaces it is unsafe, for descriptors that might be closed; this one is owned"
+)]
+fn timer() -> io::Result<AsyncFd<OwnedFd>> {
+    let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+    let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+    AsyncFd::with_interest(timer, Interest::READABLE)
 }
 
 impl AsyncRead for Unhurried {
@@ -144,13 +166,9 @@ impl AsyncRead for Unhurried {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
         let room = buf.remaining();
-        if let (State::Resting(stream, runs), Some(clock)) = (&mut this.state, &mut this.clock) {
-            if *runs {
-                ready!(clock.poll(cx))?;
-                *runs = false;
-            }
+        if let State::Resting(stream, clock) = &mut self.state {
+            ready!(clock.poll(cx))?;
             let read = match stream {
                 Either::Left(stream) => stream.read(buf.initialize_unfilled()),
                 Either::Right(stream) => stream.read(buf.initialize_unfilled()),
@@ -160,7 +178,6 @@ impl AsyncRead for Unhurried {
                     buf.advance(len);
                     if len < room {
                         clock.start()?;
-                        *runs = true;
                     }
                     return Poll::Ready(Ok(()));
                 }
@@ -203,11 +220,14 @@ mod tests {
 
     use super::*;
 
-    fn pair() -> (Unhurried, unix::UnixStream) {
+    /// The agent's end, for which there are so many descriptors, and the engine's.
+    fn pair(descriptors: usize) -> (Unhurried, unix::UnixStream) {
         let (ours, theirs) = unix::UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         let ours = UnixStream::from_std(ours).unwrap();
-        (Unhurried::new(Either::Left(ours)), theirs)
+        let descriptors = Arc::new(Semaphore::new(descriptors));
+        let permit = descriptors.try_acquire_owned().unwrap();
+        (Unhurried::new(Either::Left(ours), permit), theirs)
     }
 
     fn is_watched(paced: &Unhurried) -> bool {
@@ -216,7 +236,7 @@ mod tests {
 
     #[tokio::test]
     async fn rests_where_there_is_always_something_and_loses_nothing() {
-        let (mut paced, mut engine) = pair();
+        let (mut paced, mut engine) = pair(2);
         let mut buf = [0; 64];
         for number in 0..1000_u32 {
             engine.write_all(&number.to_be_bytes()).unwrap();
@@ -242,8 +262,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn is_watched_where_no_descriptor_is_left_for_the_clock() {
+        let (mut paced, mut engine) = pair(1);
+        for _ in 0..1000 {
+            engine.write_all(b"a line").unwrap();
+            assert_eq!(paced.read(&mut [0; 64]).await.unwrap(), 6);
+        }
+        assert!(is_watched(&paced));
+    }
+
+    #[tokio::test]
     async fn is_watched_where_there_is_something_now_and_then() {
-        let (mut paced, mut engine) = pair();
+        let (mut paced, mut engine) = pair(2);
         for _ in 0..20 {
             engine.write_all(b"a line").unwrap();
             assert_eq!(paced.read(&mut [0; 64]).await.unwrap(), 6);

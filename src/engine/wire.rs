@@ -104,7 +104,7 @@ impl Wire {
             .connect()
             .await
             .map_err(|error| Error::Unreachable(error.into()))?;
-        let answer = apart::send(Unhurried::new(stream), permit, READ_AHEAD, request).await;
+        let answer = apart::send(Unhurried::new(stream, permit), READ_AHEAD, request).await;
         answer.map_err(|error| Error::Broken(error.into()))
     }
 }
