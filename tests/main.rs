@@ -20,6 +20,7 @@ mod limits;
 mod memory;
 mod metrics;
 mod resume;
+mod sharing;
 mod shutdown;
 mod startup;
 mod support;

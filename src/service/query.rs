@@ -1,5 +1,6 @@
 //! What the path and the query of a request say, checked.
 
+mod list;
 mod log;
 mod selection;
 mod time;
@@ -9,6 +10,7 @@ use std::str::FromStr;
 use percent_encoding::percent_decode_str;
 
 pub use self::{
+    list::{Fields, ListParams},
     log::{Format, LogParams},
     selection::selection,
 };
