@@ -38,7 +38,7 @@ use crate::{
     load::{Address, Job, Outcome, load},
     proxies::Proxy,
     support::{
-        agent::Agent,
+        agent::{Agent, AgentBuilder},
         dockerd::{IMAGE, RealEngine},
     },
 };
@@ -245,6 +245,13 @@ async fn main() -> ExitCode {
     report::print(&rows)
 }
 
+/// An agent that logs requests as little as the proxies do.
+fn quiet(host: String) -> AgentBuilder {
+    Agent::builder()
+        .docker_host(host)
+        .env("RUST_LOG", "docker_ps_agent=info,warn")
+}
+
 /// A real engine.
 async fn real(engine: &RealEngine, ids: &[String]) -> Vec<report::Row<'static>> {
     let agent = Agent::builder()
@@ -337,7 +344,7 @@ async fn at_once(list: &[u8], inspect: &[u8], ids: &[String]) -> Vec<report::Row
     title();
     let engine = Instant::start(list, inspect, None);
     let host = format!("unix://{}", engine.socket().display());
-    let agent = Agent::builder().docker_host(&host).start().await;
+    let agent = quiet(host).start().await;
     let nginx = Proxy::nginx(&engine.socket(), &agent.key, None);
     let haproxy = Proxy::haproxy(&engine.socket(), &agent.key, None);
     let servers = [
@@ -352,7 +359,7 @@ async fn at_once(list: &[u8], inspect: &[u8], ids: &[String]) -> Vec<report::Row
     let engine = Instant::start(list, inspect, Some(1));
     let host = format!("unix://{}", engine.socket().display());
     let program = env!("CARGO_BIN_EXE_docker-ps-agent");
-    let builder = Agent::builder().docker_host(&host).program("taskset");
+    let builder = quiet(host).program("taskset");
     let agent = builder.args_before(&["-c", "0", program]).start().await;
     let nginx = Proxy::nginx(&engine.socket(), &agent.key, Some(0));
     let haproxy = Proxy::haproxy(&engine.socket(), &agent.key, Some(0));

@@ -1,10 +1,14 @@
 //! Ids of requests.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    fmt::Write,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
+use bytes::BytesMut;
 use http::{HeaderName, HeaderValue, Request};
 use tower_http::request_id::{MakeRequestId, RequestId};
 
@@ -59,8 +63,11 @@ impl Default for Numbered {
 impl MakeRequestId for Numbered {
     fn make_request_id<B>(&mut self, _: &Request<B>) -> Option<RequestId> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let id = format!("{:08x}-{number}", self.process);
-        HeaderValue::try_from(id).ok().map(RequestId::new)
+        let mut id = BytesMut::with_capacity(32);
+        write!(id, "{:08x}-{number}", self.process).ok()?;
+        HeaderValue::from_maybe_shared(id.freeze())
+            .ok()
+            .map(RequestId::new)
     }
 }
 

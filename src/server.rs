@@ -1,20 +1,22 @@
 //! Listeners, connections and their limits, and the drain.
 
 use std::{
+    cell::RefCell,
     convert::Infallible,
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use bytes::Bytes;
+use futures_util::future::Either;
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
-    service::TowerToHyperService,
 };
 use metrics::gauge;
 use middleware::{BoxError, trace::Peer};
@@ -26,7 +28,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tower::{Service, ServiceExt};
+use tower::{Service, ServiceExt, util::Oneshot};
 
 use crate::telemetry::name as metric;
 
@@ -174,8 +176,8 @@ impl Listener {
                     request.extensions_mut().insert(Peer(peer));
                     request
                 });
-            let connection =
-                http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+            let service = OneByOne(RefCell::new(service));
+            let connection = http.serve_connection(TokioIo::new(stream), service);
             let connection = graceful.watch(connection);
             let open = open.clone();
             tokio::spawn(async move {
@@ -208,6 +210,28 @@ impl Listener {
                 sleep(ACCEPT_PAUSE).await;
                 None
             }
+        }
+    }
+}
+
+/// A service for the requests of one connection, which come one after the other, so that it need not be cloned
+/// for each.
+struct OneByOne<S>(RefCell<S>);
+
+impl<S, R> hyper::service::Service<R> for OneByOne<S>
+where
+    S: Service<R> + Clone,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Either<S::Future, Oneshot<S, R>>;
+
+    fn call(&self, request: R) -> Self::Future {
+        let mut service = self.0.borrow_mut();
+        // Mostly it is ready; else a clone waits until it is.
+        match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => Either::Left(service.call(request)),
+            _ => Either::Right(service.clone().oneshot(request)),
         }
     }
 }

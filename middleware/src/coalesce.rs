@@ -418,7 +418,7 @@ where
                     key,
                     ticket: Some(ticket),
                 },
-                own,
+                own: own.map(Box::new),
             },
             (None, Some((mut inner, request))) => Way::Through {
                 inner: inner.call(request),
@@ -509,9 +509,9 @@ pin_project! {
         // Not shared.
         Through { #[pin] inner: S::Future },
         // Waits with others. What it would ask with, if it must ask by itself.
-        Joined { seat: Seat<B, K, S::Error>, own: Option<(S, Request<ReqBody>)> },
+        Joined { seat: Seat<B, K, S::Error>, own: Option<Box<(S, Request<ReqBody>)>> },
         // Had to ask by itself after all.
-        Alone { #[pin] inner: Oneshot<S, Request<ReqBody>> },
+        Alone { inner: Pin<Box<Oneshot<S, Request<ReqBody>>>> },
     }
 }
 
@@ -529,7 +529,7 @@ where
         loop {
             let (seat, own) = match way.as_mut().project() {
                 WayProj::Through { inner } => return inner.poll(cx).map_err(Into::into),
-                WayProj::Alone { inner } => return inner.poll(cx).map_err(Into::into),
+                WayProj::Alone { inner } => return inner.as_mut().poll(cx).map_err(Into::into),
                 WayProj::Joined { seat, own } => (seat, own),
             };
             return Poll::Ready(match ready!(seat.poll(cx)) {
@@ -539,8 +539,9 @@ where
                 Made::Told(Outcome::Torn(error)) => Err(error.into()),
                 Made::Told(Outcome::Panicked) => Err(Panicked.into()),
                 Made::Told(Outcome::Alone) => {
-                    let (inner, request) = own.take().expect("whoever made the call was answered");
-                    let inner = inner.oneshot(request);
+                    let own = own.take().expect("whoever made the call was answered");
+                    let (inner, request) = *own;
+                    let inner = Box::pin(inner.oneshot(request));
                     way.set(Way::Alone { inner });
                     continue;
                 }

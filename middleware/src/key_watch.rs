@@ -27,6 +27,7 @@
 use std::{
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -42,12 +43,14 @@ use crate::{BoxError, refusal::refusal};
 /// Wraps a service in [`KeyWatch`].
 #[derive(Clone, Debug)]
 pub struct KeyWatchLayer {
-    changed: CancellationToken,
+    // A clone of a token takes a lock.
+    changed: Arc<CancellationToken>,
 }
 
 impl KeyWatchLayer {
     /// Refuses everything from the moment that `changed` is cancelled.
     pub fn new(changed: CancellationToken) -> Self {
+        let changed = Arc::new(changed);
         Self { changed }
     }
 }
@@ -58,7 +61,7 @@ impl<S> Layer<S> for KeyWatchLayer {
     fn layer(&self, inner: S) -> Self::Service {
         KeyWatch {
             inner,
-            changed: self.changed.clone(),
+            changed: Arc::clone(&self.changed),
         }
     }
 }
@@ -67,7 +70,7 @@ impl<S> Layer<S> for KeyWatchLayer {
 #[derive(Clone, Debug)]
 pub struct KeyWatch<S> {
     inner: S,
-    changed: CancellationToken,
+    changed: Arc<CancellationToken>,
 }
 
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for KeyWatch<S>
@@ -87,7 +90,7 @@ where
         let refused = self.changed.is_cancelled();
         KeyWatchFuture {
             inner: (!refused).then(|| self.inner.call(request)),
-            changed: self.changed.clone(),
+            changed: Arc::clone(&self.changed),
         }
     }
 }
@@ -98,7 +101,7 @@ pin_project! {
         // None: refused.
         #[pin]
         inner: Option<F>,
-        changed: CancellationToken,
+        changed: Arc<CancellationToken>,
     }
 }
 
@@ -133,7 +136,7 @@ where
             inner,
             // A refusal itself must get out whole.
             cut: (!this.changed.is_cancelled()).then(|| Cut {
-                changed: this.changed.clone(),
+                changed: Arc::clone(this.changed),
                 wake: None,
             }),
         })))
@@ -154,7 +157,7 @@ pin_project! {
 pin_project! {
     #[derive(Debug)]
     struct Cut {
-        changed: CancellationToken,
+        changed: Arc<CancellationToken>,
         // Made when the body first waits, so that answers that are ready pay nothing for it.
         #[pin]
         wake: Option<WaitForCancellationFutureOwned>,
@@ -199,7 +202,8 @@ where
             return Poll::Pending;
         };
         if cut.wake.is_none() {
-            cut.wake.set(Some(cut.changed.clone().cancelled_owned()));
+            let changed = CancellationToken::clone(cut.changed);
+            cut.wake.set(Some(changed.cancelled_owned()));
         }
         if let Some(wake) = cut.wake.as_mut().as_pin_mut() {
             ready!(wake.poll(cx));

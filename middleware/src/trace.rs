@@ -6,7 +6,8 @@
 //!
 //! The line comes when the body has been sent or dropped, and says how the request went: status, the time
 //! to the answer's head, the time in all, the bytes, and whether the body came to its end. It is WARN for
-//! a status of 500 or more and INFO else; a route can ask for DEBUG for its successes.
+//! a status of 500 or more and INFO else; a route that is asked for all the time can be quiet: its successes
+//! are for DEBUG, and it has a span only where something is told of it.
 //!
 //! ```
 //! use http::{Request, Response};
@@ -30,11 +31,11 @@ use std::{
 };
 
 use bytes::Buf;
-use http::{Extensions, HeaderMap, Method, Request, Response};
+use http::{Extensions, HeaderValue, Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
-use tracing::{Span, debug, field::Empty, info, info_span, warn};
+use tracing::{Span, debug, info, info_span, warn};
 
 /// The other end of the connection, as an extension of the request.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +46,7 @@ pub struct Peer(pub SocketAddr);
 pub struct Route {
     /// Its template.
     pub template: &'static str,
-    /// Whether its successes are for DEBUG only.
+    /// Whether its successes are for DEBUG only, and without a span. Its template must be its path.
     pub quiet: bool,
 }
 
@@ -88,10 +89,6 @@ fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(MAX_TEXT)]
 }
 
-fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
-}
-
 impl<S, F, ReqBody, ResBody> Service<Request<ReqBody>> for Trace<S, F>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
@@ -108,33 +105,79 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let route = (self.route)(request.extensions());
-        let span = info_span!(
-            "request",
-            id = header(request.headers(), "x-request-id"),
-            client = Empty,
-            // What a proxy says of the client; not to be trusted, and so never used for a decision.
-            forwarded_for = header(request.headers(), "x-forwarded-for").map(cut),
-            method = %request.method(),
-            path = cut(request.uri().path()),
-            route = route.template,
-        );
-        if let Some(Peer(address)) = request.extensions().get() {
-            span.record("client", tracing::field::display(address));
-        }
         let head_only = request.method() == Method::HEAD;
+        let (span, asked) = if route.quiet {
+            (Span::none(), Some(Box::new(Asked::of(&request))))
+        } else {
+            (
+                Asked::of(&request).span(cut(request.uri().path()), route.template),
+                None,
+            )
+        };
         let inner = span.in_scope(|| self.inner.call(request));
         TraceFuture {
             inner,
-            tale: Some(Tale::begin(span, route.quiet, head_only)),
+            tale: Some(Tale {
+                span,
+                route,
+                asked,
+                head_only,
+                begun: Instant::now(),
+                head: None,
+                bytes: 0,
+                end: End::Open,
+            }),
         }
+    }
+}
+
+/// What a span tells of a request.
+#[derive(Debug)]
+struct Asked {
+    id: Option<HeaderValue>,
+    client: Option<SocketAddr>,
+    /// What a proxy says of the client; not to be trusted, and so never used for a decision.
+    forwarded_for: Option<HeaderValue>,
+    method: Method,
+}
+
+impl Asked {
+    fn of<B>(request: &Request<B>) -> Self {
+        let headers = request.headers();
+        let peer = request.extensions().get::<Peer>();
+        Self {
+            id: headers.get("x-request-id").cloned(),
+            client: peer.map(|Peer(address)| *address),
+            forwarded_for: headers.get("x-forwarded-for").cloned(),
+            method: request.method().clone(),
+        }
+    }
+
+    fn span(&self, path: &str, route: &'static str) -> Span {
+        let text = |value: &Option<HeaderValue>| {
+            let text = value.as_ref().and_then(|value| value.to_str().ok());
+            text.map(|text| cut(text).to_owned())
+        };
+        info_span!(
+            "request",
+            id = text(&self.id),
+            client = self.client.map(display),
+            forwarded_for = text(&self.forwarded_for),
+            method = %self.method,
+            path,
+            route,
+        )
     }
 }
 
 /// What is known of a request so far; told when it drops.
 #[derive(Debug)]
 struct Tale {
+    /// None where the route is quiet.
     span: Span,
-    quiet: bool,
+    route: Route,
+    /// Of a quiet route, whose span is made only where something is told.
+    asked: Option<Box<Asked>>,
     head_only: bool,
     begun: Instant,
     head: Option<(u16, Duration)>,
@@ -150,22 +193,15 @@ enum End {
     Failed(String),
 }
 
-impl Tale {
-    fn begin(span: Span, quiet: bool, head_only: bool) -> Self {
-        Self {
-            span,
-            quiet,
-            head_only,
-            begun: Instant::now(),
-            head: None,
-            bytes: 0,
-            end: End::Open,
-        }
-    }
-}
-
 impl Drop for Tale {
     fn drop(&mut self) {
+        let is_fine = matches!((&self.end, self.head), (End::Reached, Some((..400, _))));
+        if let Some(asked) = &self.asked
+            && (!is_fine || tracing::enabled!(tracing::Level::DEBUG))
+        {
+            // A quiet route is its own path.
+            self.span = asked.span(self.route.template, self.route.template);
+        }
         let _inside = self.span.enter();
         let seconds = self.begun.elapsed().as_secs_f64();
         let Some((status, head)) = self.head else {
@@ -180,7 +216,7 @@ impl Drop for Tale {
             End::Reached if status >= 500 => {
                 warn!(status, head_seconds, seconds, bytes, "answered")
             }
-            End::Reached if self.quiet && status < 400 => {
+            End::Reached if self.route.quiet && status < 400 => {
                 debug!(status, head_seconds, seconds, bytes, "answered");
             }
             End::Reached => info!(status, head_seconds, seconds, bytes, "answered"),
