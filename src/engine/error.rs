@@ -26,6 +26,19 @@ pub enum Error {
 }
 
 impl Error {
+    /// The same once more, for another who waits for it.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::Refused { status, message } => Self::Refused {
+                status: *status,
+                message: message.clone(),
+            },
+            Self::Unreachable(cause) => Self::Unreachable(chain(cause.as_ref()).into()),
+            Self::Broken(cause) => Self::Broken(chain(cause.as_ref()).into()),
+            Self::NotAnEngine => Self::NotAnEngine,
+        }
+    }
+
     /// The label under which it is counted.
     pub(crate) fn outcome(&self) -> &'static str {
         match self {

@@ -1,6 +1,7 @@
 //! What the path and the query of a request say, checked.
 
 mod log;
+mod push;
 mod selection;
 mod time;
 
@@ -10,6 +11,7 @@ use percent_encoding::percent_decode_str;
 
 pub use self::{
     log::{Format, LogParams},
+    push::{EventParams, after},
     selection::selection,
 };
 use super::Error;
