@@ -2,6 +2,7 @@
 
 use super::{Stage, event, next, next_is};
 use crate::support::scripted::Answer;
+use crate::support::wait::SOON;
 
 const PATH: &str = "/events";
 
@@ -106,4 +107,50 @@ async fn the_head_comes_once_the_subscription_stands() {
     let mut stream = opened.await.unwrap();
     handles.next().await.send(event("start", "a", 1)).await;
     assert_eq!(next(&mut stream).await.id.as_deref(), Some("1.0"));
+}
+
+#[tokio::test]
+async fn tells_who_is_too_slow_what_is_missing() {
+    let stage = Stage::with("[]").await;
+    let (mut slow, events) = stage.open(PATH).await;
+    const MANY: i64 = 6000;
+    let long = "x".repeat(4096);
+    let before = stage.agent.rss_bytes();
+    for at in 1..=MANY {
+        assert!(
+            events
+                .send(event("start", &format!("{at}-{long}"), at))
+                .await
+        );
+    }
+    // Who comes now gets what is still known.
+    let mut other = stage.agent.sse("/events?since=0").await;
+    while next(&mut other).await.id != Some(format!("{MANY}.0")) {}
+    let grown = stage.agent.rss_bytes().saturating_sub(before);
+    assert!(grown < 40 << 20, "{grown}");
+    let (mut last, mut gaps) = (0, 0);
+    while last < MANY {
+        let event = next(&mut slow).await;
+        if event.name() == "gap" {
+            gaps += 1;
+            let before = event.json()["before"].as_str().unwrap().to_owned();
+            let nanos = before
+                .trim_start_matches("1970-01-01T00:00:00.")
+                .trim_end_matches('Z');
+            last = format!("{nanos:0<9}").parse::<i64>().unwrap() - 1;
+        } else {
+            last += 1;
+            assert_eq!(event.id, Some(format!("{last}.0")));
+        }
+    }
+    assert!(gaps > 0);
+}
+
+#[tokio::test]
+async fn moves_the_place_of_who_wants_little() {
+    let stage = Stage::with("[]").await;
+    let (mut stream, events) = stage.open("/events?type=image").await;
+    events.send(event("start", "a", 7)).await;
+    stream.comment(2 * SOON).await;
+    assert_eq!(stream.last_id(), Some("7.0"));
 }
