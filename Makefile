@@ -4,7 +4,7 @@
 .PHONY: help run test bench fuzz lint
 
 # What `make bench` measures, each a file in benches/.
-BENCHES ?= footprint followers slow_follower download decode
+BENCHES ?= footprint followers slow_follower download decode reads mixed
 
 # What `make fuzz` runs, each a file in fuzz/fuzz_targets/, and for how long.
 FUZZ_TARGETS ?= frames lines cursors sse query

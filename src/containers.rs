@@ -200,7 +200,7 @@ impl Shared {
                     return listed
                         .error
                         .as_ref()
-                        .map_or(Ok(()), |error| Err(error.again()));
+                        .map_or(Ok(()), |error| Err(error.clone()));
                 }
             }
             // The sender lives as long as what is shared.

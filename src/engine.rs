@@ -25,7 +25,7 @@ pub use self::{
     apart::Apart,
     error::Error,
     name::{ContainerId, ImageName},
-    raw::{Env, Facts, Listed, LogQuery, Tail},
+    raw::{Env, Facts, ListQuery, Listed, LogQuery, Tail},
     typed::Action,
 };
 use crate::telemetry::name as metric;
@@ -67,9 +67,9 @@ impl Engine {
         observe("ping", self.raw.ping()).await
     }
 
-    /// All containers, running or not, as the engine lists them.
-    pub async fn containers(&self) -> Result<raw::Answer, Error> {
-        observe("container_list", self.raw.get("/containers/json?all=true")).await
+    /// Containers, as the engine lists them.
+    pub async fn containers(&self, query: &ListQuery) -> Result<raw::Answer, Error> {
+        observe("container_list", self.raw.get(&query.path())).await
     }
 
     /// One container, as the engine inspects it.

@@ -1,54 +1,112 @@
-//! Which answers tower-http compresses: downloads of logs, and nothing else.
+//! Which answers are compressed, and how: reads and downloads of logs, by the client's choice.
 
 use http::{
     Extensions, HeaderMap, HeaderValue, Request, Response, StatusCode, Version,
-    header::{ACCEPT_ENCODING, CONTENT_DISPOSITION, CONTENT_ENCODING},
+    header::{ACCEPT_ENCODING, CONTENT_ENCODING, VARY},
 };
 use tower_http::{
     CompressionLevel,
-    compression::{CompressionBody, CompressionLayer},
+    compression::{
+        CompressionBody, CompressionLayer,
+        predicate::{And, Predicate, SizeAbove},
+    },
 };
 
 use crate::service::{
     Body,
-    routes::{Located, Op},
+    routes::{Kind, Located, Op},
 };
 
 /// Which answers are packed, were they asked for so.
-pub type Which = fn(StatusCode, Version, &HeaderMap, &Extensions) -> bool;
+pub type Which = And<fn(StatusCode, Version, &HeaderMap, &Extensions) -> bool, SizeAbove>;
 
-/// Packs downloads by zstd or gzip, as the client prefers.
+/// What is shorter than this, in bytes, is sent as it is.
+const WORTHWHILE: u64 = 1024;
+
+/// Packs by zstd or gzip, as was [chosen](choose).
 pub fn layer() -> CompressionLayer<Which> {
+    let varies: fn(StatusCode, Version, &HeaderMap, &Extensions) -> bool = varies;
     CompressionLayer::new()
-        // The host's processor and memory are its containers', and logs become small by the least effort.
+        // The host's processor and memory are its containers', and JSON and logs become small by the least effort.
         .quality(CompressionLevel::Fastest)
-        .compress_when(is_download)
+        .compress_when(varies.and(SizeAbove::new(WORTHWHILE)))
 }
 
-fn is_download(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
-    headers.contains_key(CONTENT_DISPOSITION)
+/// Handlers say by `Vary` that an answer may come in several forms.
+fn varies(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
+    headers.contains_key(VARY)
 }
 
-/// A request as the layer may see it.
+/// A request as those inside may see it: with the one coding that its answer is sent in, if it is packed.
 ///
-/// Where a client accepts nothing that the layer knows, its answer is 406, whatever has been done by then.
-/// So it reads that header for downloads only, and an unpacked one is always acceptable (RFC 9110, 12.5.3,
-/// lets a server disregard the header).
-pub fn negotiable<B>(mut request: Request<B>) -> Request<B> {
-    let is_download =
-        Located::of(request.extensions()).is_some_and(|route| route.op == Op::LogDownload);
-    let headers = request.headers_mut();
-    if !is_download {
-        headers.remove(ACCEPT_ENCODING);
-    } else if let Some(first) = headers.get(ACCEPT_ENCODING) {
-        let last_resort = b"identity;q=0.001, ";
-        let wanted = HeaderValue::from_bytes(&[last_resort, first.as_bytes()].concat());
-        let wanted = wanted.expect("a value in front of which plain text is put stays one");
-        if let Some(first) = headers.get_mut(ACCEPT_ENCODING) {
-            *first = wanted;
-        }
+/// So requests that accept different codings may share an answer, and the layer never finds that a client
+/// accepts nothing: an unpacked answer is always acceptable (RFC 9110, 12.5.3, lets a server disregard the
+/// header).
+pub fn choose<B>(mut request: Request<B>) -> Request<B> {
+    if !request.headers().contains_key(ACCEPT_ENCODING) {
+        return request;
     }
+    let packs = Located::of(request.extensions())
+        .is_some_and(|route| route.kind == Kind::Read || route.op == Op::LogDownload);
+    let coding = if packs { best(request.headers()) } else { None };
+    let headers = request.headers_mut();
+    match coding {
+        Some(coding) => headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(coding)),
+        None => headers.remove(ACCEPT_ENCODING),
+    };
     request
+}
+
+/// The coding that the client likes best of those that there are; zstd where it likes both the same.
+fn best(headers: &HeaderMap) -> Option<&'static str> {
+    let weight = |coding| weight(headers, coding);
+    let zstd = weight("zstd").or_else(|| weight("*")).unwrap_or(0);
+    let gzip = weight("gzip")
+        .max(weight("x-gzip"))
+        .or_else(|| weight("*"))
+        .unwrap_or(0);
+    // Plain is worth what the client says, and else the least.
+    let plain = weight("identity").unwrap_or(0);
+    match zstd.max(gzip) {
+        0 => None,
+        best if best < plain => None,
+        best if best == zstd => Some("zstd"),
+        _ => Some("gzip"),
+    }
+}
+
+/// The weight that the client gives a coding, in thousandths; none where it does not name it. What cannot be
+/// read is not named.
+fn weight(headers: &HeaderMap, coding: &str) -> Option<u16> {
+    let lines = headers.get_all(ACCEPT_ENCODING).iter();
+    let mut items = lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','));
+    items.find_map(|item| {
+        let (name, parameters) = item.split_once(';').unwrap_or((item, "q=1"));
+        if !name.trim().eq_ignore_ascii_case(coding) {
+            return None;
+        }
+        let parameters = parameters.trim();
+        let weight = parameters
+            .strip_prefix("q=")
+            .or_else(|| parameters.strip_prefix("Q="))?;
+        thousandths(weight)
+    })
+}
+
+/// A weight of RFC 9110, 12.4.2: `0` or `1`, and up to three decimals.
+fn thousandths(weight: &str) -> Option<u16> {
+    let (whole, decimals) = weight.split_once('.').unwrap_or((weight, ""));
+    if decimals.len() > 3 || !decimals.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let decimals: u16 = format!("{decimals:0<3}").parse().ok()?;
+    match whole {
+        "0" => Some(decimals),
+        "1" if decimals == 0 => Some(1000),
+        _ => None,
+    }
 }
 
 /// The layer's answer with the one body type that there is.
@@ -68,21 +126,21 @@ mod tests {
     use super::*;
     use crate::service::routes;
 
-    /// What the layer sees of a request's `Accept-Encoding`.
-    fn seen(path: &str, accepted: &[&'static str]) -> Vec<String> {
+    /// What those inside see of a request's `Accept-Encoding`.
+    fn seen(path: &str, accepted: &[&'static str]) -> Option<String> {
         let mut request = Request::builder().uri(path);
         for accepted in accepted {
             request = request.header(ACCEPT_ENCODING, *accepted);
         }
-        let request = negotiable(routes::locate(request.body(()).unwrap()));
-        let values = request.headers().get_all(ACCEPT_ENCODING).iter();
-        values
-            .map(|value| value.to_str().unwrap().to_owned())
-            .collect()
+        let request = choose(routes::locate(request.body(()).unwrap()));
+        let mut values = request.headers().get_all(ACCEPT_ENCODING).iter();
+        let seen = values.next().map(|value| value.to_str().unwrap().into());
+        assert!(values.next().is_none());
+        seen
     }
 
     #[test]
-    fn only_who_downloads_is_asked() {
+    fn only_reads_and_downloads_are_packed() {
         for path in [
             "/",
             "/containers/a/logs",
@@ -90,11 +148,39 @@ mod tests {
             "/containers/a/stop",
             "/x",
         ] {
-            assert!(seen(path, &["gzip"]).is_empty(), "{path}");
+            assert_eq!(seen(path, &["gzip"]), None, "{path}");
         }
-        let path = "/containers/a/logs/download";
-        assert!(seen(path, &[]).is_empty());
-        let expected = ["identity;q=0.001, *;q=0", "zstd"];
-        assert_eq!(seen(path, &["*;q=0", "zstd"]), expected);
+        for path in ["/containers", "/images/a", "/containers/a/logs/download"] {
+            assert_eq!(seen(path, &["gzip"]).as_deref(), Some("gzip"), "{path}");
+            assert_eq!(seen(path, &[]), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn chooses_what_the_client_likes_best() {
+        for (accepted, coding) in [
+            (&["gzip"][..], Some("gzip")),
+            (&["gzip, deflate, br, zstd"], Some("zstd")),
+            (&["zstd;q=0.5, gzip"], Some("gzip")),
+            (&["ZSTD ; q=0.8", "x-gzip;q=0.801"], Some("gzip")),
+            (&["*"], Some("zstd")),
+            (&["*, zstd;q=0"], Some("gzip")),
+            (&["identity, gzip;q=0.5"], None),
+            (&["identity;q=0.5, gzip;q=0.5"], Some("gzip")),
+            (&["gzip;q=0"], None),
+            (&["*;q=0"], None),
+            (&["identity;q=0"], None),
+            (&["deflate, br"], None),
+            (&["gzip;q=2"], None),
+            (&["gzip;q=0.0001"], None),
+            (&["gzip;level=1"], None),
+            (&[""], None),
+        ] {
+            assert_eq!(
+                seen("/containers", accepted).as_deref(),
+                coding,
+                "{accepted:?}"
+            );
+        }
     }
 }

@@ -164,7 +164,7 @@ async fn answer(shared: Arc<Shared>, question: Question) -> Answer {
     let engine = &shared.engine;
     match question.route.op {
         Op::Health => Ok(health()),
-        Op::Containers => containers::list(engine).await,
+        Op::Containers => containers::list(engine, question.query()).await,
         Op::Container => containers::inspect(engine, &question.name()?).await,
         Op::Act(action) => containers::act(engine, &question.name()?, action).await,
         Op::Stop(action) => containers::stop(engine, &question.name()?, action).await,

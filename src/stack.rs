@@ -9,6 +9,8 @@ use metrics::counter;
 use middleware::{
     BoxError,
     auth::{AuthLayer, KeyDigest},
+    coalesce::{self, CoalesceLayer},
+    conditional::{self, ConditionalLayer},
     key_watch::KeyWatchLayer,
     metrics::{MetricsLayer, Names},
     refusal::refusal,
@@ -45,8 +47,8 @@ pub fn stack<S, B>(
 + Send
 + 'static
 where
-    S: Service<Request<B>, Response = Response<Body>, Error: Into<BoxError>>,
-    S: Clone + Send + 'static,
+    S: Service<Request<B>, Response = Response<Body>> + Clone + Send + 'static,
+    S::Error: Into<BoxError> + Clone + Send,
     S::Future: Send,
     B: Send + 'static,
 {
@@ -73,14 +75,24 @@ where
         ))
         // Errors exist below this line only.
         .layer(RescueLayer::new(rescue))
-        // Downloads only. Inside rescue, so that a refusal is never packed; what is asked for is read first.
-        .map_request(packing::negotiable)
-        .map_response(packing::body)
-        .layer(packing::layer())
         // The server lets heads through that come in few reads. Inside auth: without the key it is 401.
         .filter(fits::<B>)
-        // Inside rescue, so that a timeout is answered. Until the head: streams are not cut.
+        // Inside rescue, so that a timeout is answered. Until the head: streams are not cut. Outside of what is
+        // shared: each asker has a time of its own.
         .layer(TimeoutLayer::new(routes::limit))
+        // Sees the tag of what would be sent, packed or not.
+        .layer(ConditionalLayer)
+        // First, since an answer is shared by those who get it in the same form.
+        .map_request(packing::choose)
+        // Reads only. All below is done once for all who share a call.
+        .layer(
+            CoalesceLayer::new(routes::shared_key, Body::put_back, SHARED)
+                .seal(conditional::tag)
+                .count(counter!(metric::SHARED_ANSWERS)),
+        )
+        // Errors never come by here, so a refusal is never packed.
+        .map_response(packing::body)
+        .layer(packing::layer())
         .service(service)
 }
 
@@ -106,6 +118,13 @@ fn traced(extensions: &Extensions) -> trace::Route {
         quiet: routes::is_probe(extensions),
     }
 }
+
+/// How much of answers is held while they are shared.
+const SHARED: coalesce::Limits = coalesce::Limits {
+    answer: 8 << 20,
+    answers: 64 << 20,
+    keys: 1024,
+};
 
 const METRICS: Names = Names {
     requests: metric::REQUESTS,

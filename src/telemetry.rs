@@ -17,6 +17,8 @@ pub mod name {
     pub const IN_FLIGHT: &str = "docker_ps_agent_http_requests_in_flight";
     /// Counter; `reason`: `missing` or `wrong`.
     pub const REFUSED_KEYS: &str = "docker_ps_agent_refused_keys_total";
+    /// Counter.
+    pub const SHARED_ANSWERS: &str = "docker_ps_agent_shared_answers_total";
     /// Gauge; `listener`: `api` or `metrics`.
     pub const CONNECTIONS: &str = "docker_ps_agent_connections_open";
     /// Counter; `operation`, `outcome`.
@@ -151,6 +153,10 @@ fn describe() {
     );
     describe_gauge!(IN_FLIGHT, "Requests whose answer is not sent to its end");
     describe_counter!(REFUSED_KEYS, "Requests refused for their key");
+    describe_counter!(
+        SHARED_ANSWERS,
+        "Requests answered by a call to the Docker Engine that another one made"
+    );
     describe_gauge!(CONNECTIONS, "Open connections of clients");
     describe_counter!(
         ENGINE_CALLS,

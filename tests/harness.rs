@@ -3,5 +3,6 @@
 mod agent;
 mod client;
 mod dockerd;
+mod load;
 mod scripted;
 mod sse;

@@ -21,6 +21,7 @@ mod memory;
 mod metrics;
 mod push;
 mod resume;
+mod sharing;
 mod shutdown;
 mod startup;
 mod support;

@@ -68,6 +68,8 @@ for group in "${@:?name at least one group: build lint engine deploy fuzz load}"
     load)
         need wrk wrk
         need jq jq
+        need nginx nginx
+        need haproxy haproxy
         ;;
     *)
         say "no group '$group'"

@@ -5,6 +5,8 @@
 //! | file | what its layer does |
 //! |---|---|
 //! | [`auth`] | lets a request through if its key's digest is the stored one, in constant time |
+//! | [`coalesce`] | lets identical reads that wait together share one call, none older than its question |
+//! | [`conditional`] | answers 304 to a client that has the answer already |
 //! | [`key_watch`] | refuses requests and cuts bodies once a token says that the key file has changed |
 //! | [`metrics`] | counts requests by route, method and status, and times their heads |
 //! | [`rescue`] | turns errors into answers, so that nothing above it can fail |
@@ -18,6 +20,8 @@
 //! outer layer has put whatever the function looks for.
 
 pub mod auth;
+pub mod coalesce;
+pub mod conditional;
 pub mod file_watch;
 pub mod key_watch;
 pub mod metrics;

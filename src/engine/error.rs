@@ -1,10 +1,15 @@
 //! What can go wrong between the agent and an engine.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use middleware::BoxError;
 
+/// What lies behind an error. Shared, since all who wait for one call are told the same.
+pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
+
 /// A call to the engine that did not do what it should.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// The engine said no: its status and its message.
     #[error("{message}")]
@@ -16,27 +21,24 @@ pub enum Error {
     },
     /// Nobody answers at the engine's address.
     #[error("the Docker Engine cannot be reached: {}", chain(.0.as_ref()))]
-    Unreachable(BoxError),
+    Unreachable(Cause),
     /// The connection broke, or what came over it is no answer.
     #[error("the Docker Engine did not answer properly: {}", chain(.0.as_ref()))]
-    Broken(BoxError),
+    Broken(Cause),
     /// Somebody answers at the address, who is not a Docker Engine.
     #[error("what answers there is not a Docker Engine")]
     NotAnEngine,
 }
 
 impl Error {
-    /// The same once more, for another who waits for it.
-    pub(crate) fn again(&self) -> Self {
-        match self {
-            Self::Refused { status, message } => Self::Refused {
-                status: *status,
-                message: message.clone(),
-            },
-            Self::Unreachable(cause) => Self::Unreachable(chain(cause.as_ref()).into()),
-            Self::Broken(cause) => Self::Broken(chain(cause.as_ref()).into()),
-            Self::NotAnEngine => Self::NotAnEngine,
-        }
+    /// [`Self::Unreachable`] for this reason.
+    pub fn unreachable(cause: impl Into<BoxError>) -> Self {
+        Self::Unreachable(cause.into().into())
+    }
+
+    /// [`Self::Broken`] for this reason.
+    pub fn broken(cause: impl Into<BoxError>) -> Self {
+        Self::Broken(cause.into().into())
     }
 
     /// The label under which it is counted.
@@ -68,9 +70,9 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 impl From<hyper_util::client::legacy::Error> for Error {
     fn from(error: hyper_util::client::legacy::Error) -> Self {
         if error.is_connect() {
-            Self::Unreachable(error.into())
+            Self::unreachable(error)
         } else {
-            Self::Broken(error.into())
+            Self::broken(error)
         }
     }
 }
@@ -84,14 +86,14 @@ impl From<bollard::errors::Error> for Error {
                 message,
             } => match StatusCode::from_u16(status_code) {
                 Ok(status) if status.as_u16() >= 400 => Self::Refused { status, message },
-                _ => Self::Broken(format!("unexpected status {status_code}: {message}").into()),
+                _ => Self::broken(format!("unexpected status {status_code}: {message}")),
             },
             // Our own transport's error, on its way through bollard.
             Bollard::IOError { err } => match err.downcast::<Self>() {
                 Ok(own) => own,
-                Err(err) => Self::Broken(err.into()),
+                Err(err) => Self::broken(err),
             },
-            other => Self::Broken(other.into()),
+            other => Self::broken(other),
         }
     }
 }

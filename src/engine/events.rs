@@ -158,7 +158,7 @@ impl Listener {
                     state: State::Failed(error),
                     attempt,
                 } if failed != Some(*attempt) => {
-                    return Err(error.again());
+                    return Err(error.clone());
                 }
                 _ => {}
             }
@@ -241,7 +241,7 @@ impl Feed {
         let deadline = Instant::now() + PAST;
         let (mut cutter, mut past) = (Cutter::default(), Vec::new());
         while let Ok(Some(frame)) = timeout_at(deadline, body.frame()).await {
-            let frame = frame.map_err(Error::Broken)?;
+            let frame = frame.map_err(Error::broken)?;
             if let Ok(bytes) = frame.into_data() {
                 cutter.cut(&bytes, |line| past.extend(Said::read(line)));
                 ring::bound(&mut past);
@@ -316,7 +316,7 @@ async fn read(feed: Arc<Feed>, begun: Nanos) {
         let answer = observe("events", async {
             timeout(HEAD, feed.raw.stream(&path))
                 .await
-                .unwrap_or_else(|_| Err(Error::Broken("no answer to GET /events".into())))
+                .unwrap_or_else(|_| Err(Error::broken("no answer to GET /events")))
         });
         match answer.await {
             Ok(body) => {
@@ -331,7 +331,7 @@ async fn read(feed: Arc<Feed>, begun: Nanos) {
                 feed.follow(body, has_stood).await;
                 has_stood = true;
                 tracing::debug!("the subscription to the engine's events has ended");
-                let error = Error::Broken("the events have ended".into());
+                let error = Error::broken("the events have ended");
                 let ended = |standing: &mut Standing| standing.state = State::Failed(error);
                 feed.standing.send_modify(ended);
             }

@@ -1,6 +1,10 @@
 //! Calls whose answers are handed on as the engine wrote them.
 
-use std::{fmt, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
@@ -108,6 +112,50 @@ pub struct Listed {
     pub state: String,
 }
 
+/// Which containers are listed, and with what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListQuery {
+    /// Those that do not run too.
+    pub all: bool,
+    /// Only so many of the newest, running or not.
+    pub limit: Option<u32>,
+    /// With the sizes of their files, for which the engine looks at all of them.
+    pub size: bool,
+    /// The engine's filters: by name, the values of which one must fit.
+    pub filters: BTreeMap<&'static str, Vec<String>>,
+}
+
+impl Default for ListQuery {
+    /// All of them.
+    fn default() -> Self {
+        Self {
+            all: true,
+            limit: None,
+            size: false,
+            filters: BTreeMap::new(),
+        }
+    }
+}
+
+impl ListQuery {
+    /// Where the engine lists them.
+    pub fn path(&self) -> String {
+        let mut path = format!("/containers/json?all={}", self.all);
+        if let Some(limit) = self.limit {
+            write!(path, "&limit={limit}").expect("a String takes everything");
+        }
+        if self.size {
+            path.push_str("&size=true");
+        }
+        if !self.filters.is_empty() {
+            let filters = serde_json::json!(self.filters).to_string();
+            path.push_str("&filters=");
+            path.extend(form_urlencoded::byte_serialize(filters.as_bytes()));
+        }
+        path
+    }
+}
+
 /// How much of a log's end is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tail {
@@ -141,8 +189,6 @@ pub struct LogQuery {
 
 impl LogQuery {
     fn path(&self, id: &str) -> String {
-        use std::fmt::Write;
-
         let mut path = format!(
             "/containers/{id}/logs?stdout=1&stderr=1&timestamps=1&follow={}&tail={}",
             u8::from(self.follow),
@@ -183,7 +229,7 @@ impl Raw {
         let answer = async { read_all(self.fetch(path).await?.into_body(), MAX_LIST).await };
         timeout(LIST, answer)
             .await
-            .unwrap_or_else(|_| Err(Error::Broken(format!("no answer to GET {path}").into())))
+            .unwrap_or_else(|_| Err(Error::broken(format!("no answer to GET {path}"))))
     }
 
     /// The answer to `GET path`, which may pause for as long as it likes.
@@ -193,13 +239,14 @@ impl Raw {
 
     /// The containers that have all of these labels, `key` or `key=value`.
     pub(super) async fn list(&self, labels: &[String]) -> Result<Vec<Listed>, Error> {
-        let filters = serde_json::json!({ "label": labels }).to_string();
-        let filters = form_urlencoded::byte_serialize(filters.as_bytes()).collect::<String>();
-        let answer = self
-            .fetch(&format!("/containers/json?all=true&filters={filters}"))
-            .await?;
+        let filters = BTreeMap::from([("label", labels.to_vec())]);
+        let query = ListQuery {
+            filters,
+            ..ListQuery::default()
+        };
+        let answer = self.fetch(&query.path()).await?;
         let bytes = read(answer.into_body()).await?;
-        serde_json::from_slice(&bytes).map_err(|error| Error::Broken(error.into()))
+        serde_json::from_slice(&bytes).map_err(Error::broken)
     }
 
     pub(super) async fn ping(&self) -> Result<(), Error> {
@@ -214,7 +261,7 @@ impl Raw {
     pub(super) async fn facts(&self, id: &ContainerId) -> Result<Facts, Error> {
         let answer = self.fetch(&format!("/containers/{id}/json")).await?;
         let bytes = read(answer.into_body()).await?;
-        serde_json::from_slice(&bytes).map_err(|error| Error::Broken(error.into()))
+        serde_json::from_slice(&bytes).map_err(Error::broken)
     }
 
     pub(super) async fn logs(
@@ -236,7 +283,7 @@ impl Raw {
     async fn fetch(&self, path: &str) -> Result<Response<Incoming>, Error> {
         let request = Request::get(self.wire.base() + path)
             .body(Full::<Bytes>::default())
-            .map_err(|error| Error::Broken(error.into()))?;
+            .map_err(Error::broken)?;
         accepted(self.wire.send(request).await?).await
     }
 }
@@ -249,7 +296,7 @@ where
     match answer.status() {
         StatusCode::OK => Ok(answer),
         status if status.as_u16() >= 400 => Err(refusal(answer).await),
-        status => Err(Error::Broken(format!("unexpected status {status}").into())),
+        status => Err(Error::broken(format!("unexpected status {status}"))),
     }
 }
 
@@ -260,7 +307,7 @@ async fn read<B: Body<Error: Into<BoxError>>>(body: B) -> Result<Bytes, Error> {
 
 async fn read_all<B: Body<Error: Into<BoxError>>>(body: B, most: usize) -> Result<Bytes, Error> {
     let whole = Limited::new(body, most).collect().await;
-    Ok(whole.map_err(Error::Broken)?.to_bytes())
+    Ok(whole.map_err(Error::broken)?.to_bytes())
 }
 
 /// The error that an answer of 400 or more is.

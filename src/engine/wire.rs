@@ -98,14 +98,10 @@ impl Wire {
         let request = Request::get(path)
             .header(HOST, &*self.authority)
             .body(Empty::new())
-            .map_err(|error| Error::Broken(error.into()))?;
-        let (stream, permit) = self
-            .connector
-            .connect()
-            .await
-            .map_err(|error| Error::Unreachable(error.into()))?;
+            .map_err(Error::broken)?;
+        let (stream, permit) = self.connector.connect().await.map_err(Error::unreachable)?;
         let answer = apart::send(Unhurried::new(stream, permit), READ_AHEAD, request).await;
-        answer.map_err(|error| Error::Broken(error.into()))
+        answer.map_err(Error::broken)
     }
 }
 

@@ -87,7 +87,7 @@ impl Source {
     pub(super) async fn facts(&self, id: &str) -> Result<Facts, engine::Error> {
         let id: ContainerId = id
             .parse()
-            .map_err(|_| engine::Error::Broken("the engine told a broken id".into()))?;
+            .map_err(|_| engine::Error::broken("the engine told a broken id"))?;
         self.engine.facts(&id).await
     }
 

@@ -8,7 +8,10 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use http::{HeaderValue, Response, header::CONTENT_TYPE};
+use http::{
+    HeaderValue, Response,
+    header::{CONTENT_TYPE, VARY},
+};
 use http_body::{Frame, SizeHint};
 use middleware::BoxError;
 use pin_project_lite::pin_project;
@@ -23,6 +26,8 @@ pin_project! {
     pub struct Body {
         #[pin]
         inner: Inner,
+        // What was read of it already.
+        first: Option<Bytes>,
         // Why it ends too early; told when what came before has had the time to get out.
         failed: Option<BoxError>,
     }
@@ -40,8 +45,17 @@ pin_project! {
 
 impl Body {
     fn new(inner: Inner) -> Self {
-        let failed = None;
-        Self { inner, failed }
+        Self {
+            inner,
+            first: None,
+            failed: None,
+        }
+    }
+
+    /// Puts `read` in front, which was taken from this body.
+    pub fn put_back(mut self, read: Bytes) -> Self {
+        self.first = (!read.is_empty()).then_some(read);
+        self
     }
 
     /// The engine's own bytes, as they arrive.
@@ -82,6 +96,13 @@ pub(super) fn untouched(answer: raw::Answer) -> Response<Body> {
     )
 }
 
+/// Says that an answer may be sent in several forms, so that it is packed for those who like that.
+pub(super) fn varying(mut answer: Response<Body>) -> Response<Body> {
+    let by = HeaderValue::from_static("accept-encoding");
+    answer.headers_mut().insert(VARY, by);
+    answer
+}
+
 /// An answer that is `value`.
 pub(super) fn json(value: &serde_json::Value) -> Response<Body> {
     let json = HeaderValue::from_static("application/json");
@@ -114,6 +135,9 @@ impl http_body::Body for Body {
         if let Some(error) = this.failed.take() {
             return Poll::Ready(Some(Err(error)));
         }
+        if let Some(first) = this.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
         let frame = match this.inner.project() {
             InnerProj::Bytes { bytes } => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
             InnerProj::Engine { body } => ready!(body.poll_frame(cx)),
@@ -134,6 +158,9 @@ impl http_body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
+        if self.first.is_some() || self.failed.is_some() {
+            return false;
+        }
         match &self.inner {
             Inner::Bytes { bytes } => bytes.is_none(),
             Inner::Engine { body } => body.is_end_stream(),
@@ -142,6 +169,9 @@ impl http_body::Body for Body {
     }
 
     fn size_hint(&self) -> SizeHint {
+        if self.first.is_some() {
+            return SizeHint::default();
+        }
         match &self.inner {
             Inner::Bytes { bytes } => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64)

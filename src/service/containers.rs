@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use http::Response;
+use http::{HeaderValue, Response};
+use http_body_util::{BodyExt, Limited};
 use middleware::timeout::Elapsed;
 
-use super::{Answer, Body, Error, body};
-use crate::engine::{Action, ContainerId, Engine, Facts};
+use super::{Answer, Body, Error, body, query::ListParams};
+use crate::engine::{self, Action, ContainerId, Engine, Facts};
 
 /// How much longer than its grace period a stop may take.
 const MARGIN: Duration = Duration::from_secs(30);
@@ -14,18 +15,30 @@ const MARGIN: Duration = Duration::from_secs(30);
 /// The engine's grace period where a container has none of its own.
 const GRACE: Duration = Duration::from_secs(10);
 
-pub(super) async fn list(engine: &Engine) -> Answer {
-    Ok(body::untouched(engine.containers().await?))
+/// The most that is read of a list of which parts are wanted, in bytes.
+const MAX_LIST: usize = 64 << 20;
+
+pub(super) async fn list(engine: &Engine, query: &str) -> Answer {
+    let params = ListParams::parse(query)?;
+    let answer = engine.containers(&params.query).await?;
+    let Some(fields) = &params.fields else {
+        return Ok(body::varying(body::untouched(answer)));
+    };
+    let whole = Limited::new(answer.body, MAX_LIST).collect().await;
+    let whole = whole.map_err(engine::Error::broken)?.to_bytes();
+    let picked = fields.pick(&whole).map_err(engine::Error::broken)?;
+    let json = HeaderValue::from_static("application/json");
+    Ok(body::varying(body::with_type(json, picked.into())))
 }
 
 pub(super) async fn inspect(engine: &Engine, id: &ContainerId) -> Answer {
-    Ok(body::untouched(engine.container(id).await?))
+    Ok(body::varying(body::untouched(engine.container(id).await?)))
 }
 
 /// Acts, and answers what the container is then.
 pub(super) async fn act(engine: &Engine, id: &ContainerId, action: Action) -> Answer {
     engine.act(id, action).await?;
-    inspect(engine, id).await
+    Ok(body::untouched(engine.container(id).await?))
 }
 
 /// Acts in a way that waits for the container to stop: for as long as that may take, and not for ever on

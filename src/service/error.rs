@@ -4,7 +4,7 @@ use http::{
     HeaderValue, Response, StatusCode,
     header::{ALLOW, RETRY_AFTER},
 };
-use middleware::{BoxError, refusal::refusal, timeout::Elapsed};
+use middleware::{BoxError, coalesce::Torn, refusal::refusal, timeout::Elapsed};
 
 use super::{Body, push};
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Why a request is not answered with what it asks for.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// There are too many headers, or too long ones.
     #[error("The request's head is too long.")]
@@ -63,8 +63,8 @@ impl Error {
 pub fn rescue(cause: BoxError) -> Response<Body> {
     let error = match cause.downcast::<Error>() {
         Ok(error) => *error,
-        Err(cause) => match cause.downcast::<Elapsed>() {
-            Ok(elapsed) => Error::Slow(*elapsed),
+        Err(cause) => match known(cause) {
+            Ok(error) => error,
             Err(cause) => {
                 tracing::error!(error = %cause, "unforeseen error");
                 let message = "The agent failed; its log has more.";
@@ -92,6 +92,17 @@ pub fn rescue(cause: BoxError) -> Response<Body> {
         _ => {}
     }
     answer
+}
+
+/// What a layer's own error means here.
+fn known(cause: BoxError) -> Result<Error, BoxError> {
+    let cause = match cause.downcast::<Elapsed>() {
+        Ok(elapsed) => return Ok(Error::Slow(*elapsed)),
+        Err(cause) => cause,
+    };
+    // What is read to its end before it is handed out comes from the engine.
+    let torn = cause.downcast::<Torn>()?;
+    Ok(engine::Error::broken(torn).into())
 }
 
 impl From<FollowError> for Error {

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Answer, Body, Error, Question,
-    body::with_type,
+    body::{varying, with_type},
     query::{self, Format, LogParams},
     stream::event_stream,
 };
@@ -161,7 +161,7 @@ pub(super) async fn download(engine: &Engine, settings: &Settings, question: &Qu
             ("application/x-ndjson", "ndjson", Body::stream(json))
         }
     };
-    let mut answer = with_type(HeaderValue::from_static(media_type), body);
+    let mut answer = varying(with_type(HeaderValue::from_static(media_type), body));
     let time = Timestamp::now().strftime("%Y-%m-%dT%H-%M-%S");
     let name = HeaderValue::try_from(format!("attachment; filename=\"logs-{time}.{ending}\""))
         .expect("only digits, dashes and letters are filled in");

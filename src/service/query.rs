@@ -1,5 +1,6 @@
 //! What the path and the query of a request say, checked.
 
+mod list;
 mod log;
 mod push;
 mod selection;
@@ -10,6 +11,7 @@ use std::str::FromStr;
 use percent_encoding::percent_decode_str;
 
 pub use self::{
+    list::{Fields, ListParams},
     log::{Format, LogParams},
     push::{EventParams, after},
     selection::selection,

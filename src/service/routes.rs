@@ -2,7 +2,7 @@
 
 use std::{sync::LazyLock, time::Duration};
 
-use http::{Extensions, Method, Request};
+use http::{Extensions, HeaderValue, Method, Request, header::ACCEPT_ENCODING, uri::PathAndQuery};
 use matchit::Router;
 
 use crate::engine::Action;
@@ -191,6 +191,28 @@ pub fn is_probe(extensions: &Extensions) -> bool {
     Located::of(extensions).is_some_and(|route| route.kind == Kind::Probe)
 }
 
+/// What the answer to a read depends on; two reads that have it in common may share one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SharedKey {
+    method: Method,
+    target: PathAndQuery,
+    /// The one that was [chosen](crate::packing::choose).
+    coding: Option<HeaderValue>,
+}
+
+/// What a request shares its answer by; none where it shares none.
+pub fn shared_key<B>(request: &Request<B>) -> Option<SharedKey> {
+    let route = Located::of(request.extensions())?;
+    if route.kind != Kind::Read || !route.takes(request.method()) {
+        return None;
+    }
+    Some(SharedKey {
+        method: request.method().clone(),
+        target: request.uri().path_and_query()?.clone(),
+        coding: request.headers().get(ACCEPT_ENCODING).cloned(),
+    })
+}
+
 /// The label of a request's route in metrics and logs.
 pub fn label(extensions: &Extensions) -> &'static str {
     Located::of(extensions).map_or("unknown", |route| route.template)
@@ -234,6 +256,32 @@ mod tests {
             "/containers/a/b/start",
         ] {
             assert!(located(path).is_none(), "{path}");
+        }
+    }
+
+    #[test]
+    fn reads_share_by_all_that_they_depend_on() {
+        let key = |method: &str, path: &str, coding: &str| {
+            let request = Request::builder().method(method).uri(path);
+            let request = request.header(ACCEPT_ENCODING, coding).body(()).unwrap();
+            shared_key(&locate(request))
+        };
+        let list = key("GET", "/containers", "gzip");
+        assert!(list.is_some());
+        assert_eq!(list, key("GET", "/containers", "gzip"));
+        for other in [
+            key("HEAD", "/containers", "gzip"),
+            key("GET", "/containers?all=false", "gzip"),
+            key("GET", "/containers", "zstd"),
+            key("GET", "/images", "gzip"),
+            key("POST", "/containers", "gzip"),
+        ] {
+            assert_ne!(list, other);
+        }
+        for route in &ROUTES {
+            let path = route.template.replace("{id}", "a");
+            let shares = key("GET", &path, "gzip").is_some();
+            assert_eq!(shares, route.kind == Kind::Read, "{path}");
         }
     }
 

@@ -47,8 +47,8 @@ impl Inside {
     /// Around any service.
     pub fn around<S>(service: S) -> Self
     where
-        S: Service<Request<()>, Response = Response<Body>, Error: Into<BoxError>>,
-        S: Clone + Send + 'static,
+        S: Service<Request<()>, Response = Response<Body>> + Clone + Send + 'static,
+        S::Error: Into<BoxError> + Clone + Send,
         S::Future: Send,
     {
         let stack = stack(

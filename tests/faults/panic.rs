@@ -3,11 +3,10 @@
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use middleware::BoxError;
 use tower::service_fn;
 
 use super::inside::{Answer, Inside};
-use docker_ps_agent::service::Body;
+use docker_ps_agent::service::{Body, Error};
 
 async fn text(answer: Answer) -> String {
     let body = answer.into_body().collect().await.unwrap().to_bytes();
@@ -18,7 +17,7 @@ fn panics_at_boom() -> Inside {
     Inside::around(service_fn(async |request: Request<()>| {
         match request.uri().path() {
             "/containers" => panic!("a bug"),
-            _ => Ok::<_, BoxError>(Response::new(Body::from(Bytes::from("fine")))),
+            _ => Ok::<_, Error>(Response::new(Body::from(Bytes::from("fine")))),
         }
     }))
 }
@@ -48,17 +47,21 @@ async fn leaves_the_service_as_it_was() {
 async fn before_the_first_await_is_no_worse() {
     let inside = Inside::around(service_fn(|_: Request<()>| {
         assert!(std::hint::black_box(false), "a bug in the call itself");
-        std::future::ready(Ok::<_, BoxError>(Response::new(Body::from(Bytes::new()))))
+        std::future::ready(Ok::<_, Error>(Response::new(Body::from(Bytes::new()))))
     }));
     let answer = inside.get("/").await;
     assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
     assert!(answer.headers().contains_key("x-request-id"));
 }
 
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the secret cause")]
+struct SecretCause;
+
 #[tokio::test]
 async fn is_not_told_apart_from_an_error_that_nobody_foresaw() {
     let inside = Inside::around(service_fn(async |_: Request<()>| {
-        Err::<Response<Body>, BoxError>("the secret cause".into())
+        Err::<Response<Body>, _>(SecretCause)
     }));
     let answer = inside.get("/").await;
     assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);

@@ -109,19 +109,34 @@ async fn does_not_wait_for_ever_for_what_a_stop_must_know() {
     assert!(engine.requests_to("POST", "/**").is_empty());
 }
 
+/// An engine that pauses a container, and then begins to tell what it is, and no more.
+fn half_an_inspect() -> ScriptedEngine {
+    let stalls = Answer::hang_body("[").header("Content-Type", "application/json");
+    let engine = ScriptedEngine::new().route("GET", "/images/*/json", stalls.clone());
+    engine
+        .route("GET", "/images/json", stalls.clone())
+        .route("GET", "/containers/json", stalls.clone())
+        .route("GET", "/containers/*/json", stalls)
+        .route("POST", "/containers/*/pause", Answer::empty(204))
+}
+
+#[tokio::test]
+async fn gives_a_read_30_seconds_to_be_whole() {
+    for path in ["/containers", "/containers/c", "/images", "/images/i"] {
+        let engine = half_an_inspect().start().await;
+        too_slow(&engine, path, 30).await;
+    }
+}
+
 #[tokio::test]
 async fn cuts_an_answer_that_the_engine_does_not_go_on_with_for_30_seconds() {
-    for path in ["/containers", "/containers/c", "/images", "/images/i"] {
-        let stalls = Answer::hang_body("[").header("Content-Type", "application/json");
-        let engine = ScriptedEngine::new().route("GET", "/**", stalls);
-        let engine = engine.start().await;
-        let mut answer = Inside::on(&engine).get(path).await;
-        assert_eq!(answer.status(), StatusCode::OK);
-        assert_eq!(piece(&mut answer).await.unwrap().unwrap(), "[");
-        let (next, passed) = leaping(piece(&mut answer)).await;
-        assert!(next.unwrap().is_err(), "{path}: not cut");
-        assert!(is_about(passed, 30), "{path}: {passed:?}");
-    }
+    let engine = half_an_inspect().start().await;
+    let mut answer = Inside::on(&engine).get("/containers/c/pause").await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(piece(&mut answer).await.unwrap().unwrap(), "[");
+    let (next, passed) = leaping(piece(&mut answer)).await;
+    assert!(next.unwrap().is_err(), "not cut");
+    assert!(is_about(passed, 30), "{passed:?}");
 }
 
 #[tokio::test]
@@ -151,12 +166,11 @@ async fn cuts_a_log_that_stops_in_the_middle_but_not_one_that_is_followed() {
 /// The one that is not done with the clock: bytes move, so it takes its 30 seconds.
 #[tokio::test]
 async fn lets_a_client_see_that_an_answer_was_cut() {
-    let engine = ScriptedEngine::new().route("GET", "/images/json", Answer::hang_body("["));
-    let engine = engine.start().await;
+    let engine = half_an_inspect().start().await;
     let agent = agent_on(&engine).await;
     let mut stream = agent.client.connect().await;
     let request = format!(
-        "GET /images HTTP/1.1\r\nHost: a\r\nx-auth-key: {}\r\n\r\n",
+        "GET /containers/c/pause HTTP/1.1\r\nHost: a\r\nx-auth-key: {}\r\n\r\n",
         agent.key
     );
     stream.write_all(request.as_bytes()).await.unwrap();

@@ -61,8 +61,8 @@ async fn come_and_go_by_the_hundred() {
 #[tokio::test]
 async fn to_the_engine_are_few_where_descriptors_are_and_who_needs_one_waits() {
     let gate = Gate::shut();
-    let images = Answer::json(200, "[]").behind(&gate);
-    let engine = ScriptedEngine::new().route("GET", "/images/json", images);
+    let image = Answer::json(200, "{}").behind(&gate);
+    let engine = ScriptedEngine::new().route("GET", "/images/*/json", image);
     let engine = engine.start().await;
     // Of the 21 that are not reserved a third is for the engine.
     let script = r#"ulimit -n 149 && exec "$0""#;
@@ -76,14 +76,14 @@ async fn to_the_engine_are_few_where_descriptors_are_and_who_needs_one_waits() {
         .await;
     let agent = Arc::new(agent);
     let asked: Vec<_> = (0..12)
-        .map(|_| {
+        .map(|n| {
             let agent = Arc::clone(&agent);
-            tokio::spawn(async move { agent.get("/images").await.status })
+            tokio::spawn(async move { agent.get(&format!("/images/i{n}")).await.status })
         })
         .collect();
     let all = "all clients are served";
     wait::until(all, SOON, async || metric(&agent, IN_FLIGHT).await >= 12.0).await;
-    let at_engine = |state: &State| state.requests_to("GET", "/images/json").count();
+    let at_engine = |state: &State| state.requests_to("GET", "/images/*/json").count();
     let full = "as many are asked as may be";
     engine.wait(full, |state| at_engine(state) >= 7).await;
     assert_eq!(engine.state(at_engine), 7);

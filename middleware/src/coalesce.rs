@@ -1,0 +1,553 @@
+//! Lets identical reads that wait together share one call, and never hands out an answer that is older than
+//! its question.
+//!
+//! A request that arrives while a call for its key is under way may not have that call's answer, which may
+//! tell of a time before the question. It joins the next call, which begins when the one under way has ended,
+//! and serves all who have gathered by then. So there is at most one call a key at a time, and the more ask,
+//! the more answers each call gives.
+//!
+//! A call is made by those who wait for it: the first of them polls it. Where that one leaves, the next
+//! takes over; where all leave, the call is dropped. Errors and panics reach all askers of their call and
+//! nobody else. The answer is read to its end first; the askers share its bytes.
+//!
+//! What is held has a limit, see [`Limits`]. An answer past it goes to one asker as it comes, and the others
+//! ask by themselves.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use http::{Method, Request, Response};
+//! use http_body_util::Full;
+//! use middleware::coalesce::{CoalesceLayer, Limits};
+//! use tower::{BoxError, Layer, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let calls = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+//! let inside = {
+//!     let calls = calls.clone();
+//!     service_fn(move |_: Request<()>| {
+//!         calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+//!         async {
+//!             tokio::task::yield_now().await;
+//!             Ok::<_, std::convert::Infallible>(Response::new(Full::<Bytes>::from("hello")))
+//!         }
+//!     })
+//! };
+//! let key = |request: &Request<()>| (request.method() == Method::GET).then(|| request.uri().clone());
+//! let layer = CoalesceLayer::new(key, |body, _read: Bytes| body, Limits::default());
+//! let service = layer.layer(inside);
+//!
+//! let ask = || service.clone().oneshot(Request::new(()));
+//! // The second and the third come while the first call is under way.
+//! let (one, two, three) = tokio::join!(ask(), ask(), ask());
+//! assert!(one.is_ok() && two.is_ok() && three.is_ok());
+//! assert_eq!(calls.load(std::sync::atomic::Ordering::Relaxed), 2);
+//! # }
+//! ```
+
+mod lanes;
+
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    hash::Hash,
+    marker::PhantomData,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+
+use ::metrics::Counter;
+use bytes::{Bytes, BytesMut};
+use http::{Request, Response};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use tower::{Layer, Service, ServiceExt, util::Oneshot};
+
+use self::lanes::{Lanes, Step, Ticket};
+use crate::BoxError;
+
+/// How much is shared at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest answer that is held, in bytes.
+    pub answer: usize,
+    /// All answers that are held, in bytes, until the last of their askers has sent them.
+    pub answers: usize,
+    /// The most keys. A request past them is not shared.
+    pub keys: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            answer: 8 << 20,
+            answers: 64 << 20,
+            keys: 1024,
+        }
+    }
+}
+
+/// Wraps a service of errors `E` and bodies `B` in [`Coalesce`].
+pub struct CoalesceLayer<F, K, B, E> {
+    key: F,
+    settings: Settings<B>,
+    lanes: PhantomData<fn() -> (K, E)>,
+}
+
+impl<F: Clone, K, B, E> Clone for CoalesceLayer<F, K, B, E> {
+    fn clone(&self) -> Self {
+        Self {
+            key: self.key.clone(),
+            settings: self.settings.clone(),
+            lanes: PhantomData,
+        }
+    }
+}
+
+impl<F, K, B, E> fmt::Debug for CoalesceLayer<F, K, B, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CoalesceLayer")
+            .field("limits", &self.settings.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Settings<B> {
+    limits: Limits,
+    put_back: fn(B, Bytes) -> B,
+    seal: fn(&mut Response<Bytes>),
+    shared: Counter,
+}
+
+// Written out, since a derived one would want `B: Clone`.
+impl<B> Clone for Settings<B> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: self.shared.clone(),
+            ..*self
+        }
+    }
+}
+
+impl<F, K, B, E> CoalesceLayer<F, K, B, E> {
+    /// Requests of the same `key` share calls; those without one are let through. A key must hold all that
+    /// an answer depends on. `put_back` makes a body of what was read of it already, and the rest.
+    pub fn new<R>(key: F, put_back: fn(B, Bytes) -> B, limits: Limits) -> Self
+    where
+        F: Fn(&Request<R>) -> Option<K>,
+    {
+        let settings = Settings {
+            limits,
+            put_back,
+            seal: |_| {},
+            shared: Counter::noop(),
+        };
+        Self {
+            key,
+            settings,
+            lanes: PhantomData,
+        }
+    }
+
+    /// Does this once to each answer that is held.
+    pub fn seal(mut self, seal: fn(&mut Response<Bytes>)) -> Self {
+        self.settings.seal = seal;
+        self
+    }
+
+    /// Counts the requests that were answered by a call which another one had made.
+    pub fn count(mut self, shared: Counter) -> Self {
+        self.settings.shared = shared;
+        self
+    }
+}
+
+impl<S, F, K, B, E> Layer<S> for CoalesceLayer<F, K, B, E>
+where
+    F: Clone,
+    K: Hash + Eq + Clone,
+    E: Clone,
+{
+    type Service = Coalesce<S, F, K, B, E>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Coalesce {
+            inner,
+            key: self.key.clone(),
+            shared: Arc::new(Shared {
+                lanes: Lanes::new(self.settings.limits.keys),
+                held: Arc::default(),
+                settings: self.settings.clone(),
+            }),
+        }
+    }
+}
+
+/// Shares calls; see the [module](self).
+pub struct Coalesce<S, F, K, B, E> {
+    inner: S,
+    key: F,
+    shared: Arc<Shared<B, K, E>>,
+}
+
+impl<S: Clone, F: Clone, K, B, E> Clone for Coalesce<S, F, K, B, E> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            key: self.key.clone(),
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+impl<S: fmt::Debug, F, K, B, E> fmt::Debug for Coalesce<S, F, K, B, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Coalesce")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Shared<B, K, E> {
+    lanes: Lanes<K, Call<B, E>, Outcome<E>>,
+    /// The bytes of all answers that are held.
+    held: Arc<AtomicUsize>,
+    settings: Settings<B>,
+}
+
+/// The making of one answer.
+type Call<B, E> = Pin<Box<dyn Future<Output = Made<B, E>> + Send>>;
+
+/// What a call has come to.
+enum Made<B, E> {
+    /// What all of its askers are told.
+    Told(Outcome<E>),
+    /// An answer that cannot be held, as it comes.
+    Long(Response<B>),
+}
+
+/// What an asker is told.
+#[derive(Clone)]
+enum Outcome<E> {
+    Answer(Response<Bytes>),
+    Failed(E),
+    Torn(Torn),
+    Panicked,
+    /// Nothing: it must ask by itself.
+    Alone,
+}
+
+/// An answer ended before its end.
+#[derive(Clone, Debug)]
+pub struct Torn(Arc<dyn std::error::Error + Send + Sync>);
+
+impl fmt::Display for Torn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Torn {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
+/// The service below panicked while it made the answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Panicked;
+
+impl fmt::Display for Panicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a panic in the call that this request shared")
+    }
+}
+
+impl std::error::Error for Panicked {}
+
+/// Bytes that count as held until the last of those who share them is gone.
+struct Held {
+    bytes: Bytes,
+    _share: Share,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// A share of what may be held.
+struct Share {
+    held: Arc<AtomicUsize>,
+    len: usize,
+}
+
+impl Share {
+    /// Grows by so much; whether that is within the limits.
+    fn grow(&mut self, by: usize, limits: &Limits) -> bool {
+        self.len += by;
+        let held = self.held.fetch_add(by, Ordering::Relaxed) + by;
+        self.len <= limits.answer && held <= limits.answers
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.len, Ordering::Relaxed);
+    }
+}
+
+/// Makes one answer and reads it to its end.
+async fn make<S, R, B>(
+    inner: S,
+    request: R,
+    settings: Settings<B>,
+    held: Arc<AtomicUsize>,
+) -> Made<B, S::Error>
+where
+    S: Service<R, Response = Response<B>>,
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    let (parts, mut body) = match inner.oneshot(request).await {
+        Ok(answer) => answer.into_parts(),
+        Err(error) => return Made::Told(Outcome::Failed(error)),
+    };
+    let mut share = Share { held, len: 0 };
+    let mut read = Read::default();
+    while !body.is_end_stream() {
+        match poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+            None => break,
+            Some(Ok(frame)) => {
+                let Ok(data) = frame.into_data() else {
+                    continue;
+                };
+                let fits = share.grow(data.len(), &settings.limits);
+                read.push(data);
+                if !fits {
+                    let body = (settings.put_back)(body, read.bytes());
+                    return Made::Long(Response::from_parts(parts, body));
+                }
+            }
+            Some(Err(error)) => return Made::Told(Outcome::Torn(Torn(error.into().into()))),
+        }
+    }
+    let bytes = Bytes::from_owner(Held {
+        bytes: read.bytes(),
+        _share: share,
+    });
+    let mut answer = Response::from_parts(parts, bytes);
+    (settings.seal)(&mut answer);
+    Made::Told(Outcome::Answer(answer))
+}
+
+/// What was read of a body. A single part is not copied.
+#[derive(Default)]
+struct Read {
+    first: Bytes,
+    all: BytesMut,
+}
+
+impl Read {
+    fn push(&mut self, data: Bytes) {
+        if self.first.is_empty() && self.all.is_empty() {
+            self.first = data;
+            return;
+        }
+        if self.all.is_empty() {
+            self.all.reserve(2 * (self.first.len() + data.len()));
+            self.all.extend_from_slice(&self.first);
+            self.first = Bytes::new();
+        }
+        self.all.extend_from_slice(&data);
+    }
+
+    fn bytes(self) -> Bytes {
+        if self.all.is_empty() {
+            self.first
+        } else {
+            self.all.freeze()
+        }
+    }
+}
+
+impl<S, F, B, K, ReqBody> Service<Request<ReqBody>> for Coalesce<S, F, K, B, S::Error>
+where
+    S: Service<Request<ReqBody>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: Clone + Into<BoxError> + Send + 'static,
+    S::Future: Send,
+    F: Fn(&Request<ReqBody>) -> Option<K>,
+    K: Hash + Eq + Clone,
+    B: Body<Data = Bytes> + From<Bytes> + Unpin + Send + 'static,
+    B::Error: Into<BoxError>,
+    ReqBody: Send + 'static,
+{
+    type Response = Response<B>;
+    type Error = BoxError;
+    type Future = CoalesceFuture<S, B, K, ReqBody>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let Some(key) = (self.key)(&request) else {
+            let inner = self.inner.call(request);
+            return CoalesceFuture {
+                way: Way::Through { inner },
+            };
+        };
+        // The ready one makes the call, if this request is the one that does.
+        let next = self.inner.clone();
+        let inner = std::mem::replace(&mut self.inner, next);
+        let (settings, held) = (&self.shared.settings, &self.shared.held);
+        let make = |(inner, request)| -> Call<B, S::Error> {
+            Box::pin(make(inner, request, settings.clone(), Arc::clone(held)))
+        };
+        let (ticket, own) = self.shared.lanes.arrive(&key, (inner, request), make);
+        let way = match (ticket, own) {
+            (Some(ticket), own) => Way::Joined {
+                seat: Seat {
+                    shared: Arc::clone(&self.shared),
+                    key,
+                    ticket: Some(ticket),
+                },
+                own,
+            },
+            (None, Some((mut inner, request))) => Way::Through {
+                inner: inner.call(request),
+            },
+            (None, None) => unreachable!("without a ticket all comes back"),
+        };
+        CoalesceFuture { way }
+    }
+}
+
+/// An asker's place at a call. Dropped: it has left.
+struct Seat<B, K: Hash + Eq + Clone, E: Clone> {
+    shared: Arc<Shared<B, K, E>>,
+    key: K,
+    /// None: it was told.
+    ticket: Option<Ticket>,
+}
+
+impl<B, K: Hash + Eq + Clone, E: Clone> Drop for Seat<B, K, E> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.shared.lanes.leave(&self.key, ticket);
+        }
+    }
+}
+
+impl<B, K: Hash + Eq + Clone, E: Clone> Seat<B, K, E> {
+    /// Waits for what the call comes to, and polls it where that falls to this asker.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Made<B, E>> {
+        let ticket = self.ticket.expect("polled after it was ready");
+        let lanes = &self.shared.lanes;
+        let mut call = match lanes.step(&self.key, ticket, cx.waker()) {
+            Step::Wait => return Poll::Pending,
+            Step::Take(told) => {
+                self.ticket = None;
+                return Poll::Ready(Made::Told(told));
+            }
+            Step::Poll(call) => call,
+        };
+        let made = match catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => {
+                lanes.park(&self.key, ticket, call);
+                return Poll::Pending;
+            }
+            Ok(Poll::Ready(made)) => made,
+            Err(_) => Made::Told(Outcome::Panicked),
+        };
+        // Before the next one may begin.
+        drop(call);
+        self.ticket = None;
+        let others = lanes.end(&self.key, ticket, || match &made {
+            Made::Told(outcome) => outcome.clone(),
+            Made::Long(_) => Outcome::Alone,
+        });
+        if let Made::Told(_) = made {
+            let others = u64::try_from(others).unwrap_or(u64::MAX);
+            self.shared.settings.shared.increment(others);
+        }
+        Poll::Ready(made)
+    }
+}
+
+pin_project! {
+    /// The future of [`Coalesce`].
+    pub struct CoalesceFuture<S, B, K, ReqBody>
+    where
+        S: Service<Request<ReqBody>>,
+        S::Error: Clone,
+        K: Hash,
+        K: Eq,
+        K: Clone,
+    {
+        #[pin]
+        way: Way<S, B, K, ReqBody>,
+    }
+}
+
+pin_project! {
+    #[project = WayProj]
+    enum Way<S, B, K, ReqBody>
+    where
+        S: Service<Request<ReqBody>>,
+        S::Error: Clone,
+        K: Hash,
+        K: Eq,
+        K: Clone,
+    {
+        // Not shared.
+        Through { #[pin] inner: S::Future },
+        // Waits with others. What it would ask with, if it must ask by itself.
+        Joined { seat: Seat<B, K, S::Error>, own: Option<(S, Request<ReqBody>)> },
+        // Had to ask by itself after all.
+        Alone { #[pin] inner: Oneshot<S, Request<ReqBody>> },
+    }
+}
+
+impl<S, B, K, ReqBody> Future for CoalesceFuture<S, B, K, ReqBody>
+where
+    S: Service<Request<ReqBody>, Response = Response<B>>,
+    S::Error: Clone + Into<BoxError>,
+    K: Hash + Eq + Clone,
+    B: From<Bytes>,
+{
+    type Output = Result<Response<B>, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut way = self.project().way;
+        loop {
+            let (seat, own) = match way.as_mut().project() {
+                WayProj::Through { inner } => return inner.poll(cx).map_err(Into::into),
+                WayProj::Alone { inner } => return inner.poll(cx).map_err(Into::into),
+                WayProj::Joined { seat, own } => (seat, own),
+            };
+            return Poll::Ready(match ready!(seat.poll(cx)) {
+                Made::Long(answer) => Ok(answer),
+                Made::Told(Outcome::Answer(answer)) => Ok(answer.map(B::from)),
+                Made::Told(Outcome::Failed(error)) => Err(error.into()),
+                Made::Told(Outcome::Torn(error)) => Err(error.into()),
+                Made::Told(Outcome::Panicked) => Err(Panicked.into()),
+                Made::Told(Outcome::Alone) => {
+                    let (inner, request) = own.take().expect("whoever made the call was answered");
+                    let inner = inner.oneshot(request);
+                    way.set(Way::Alone { inner });
+                    continue;
+                }
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
