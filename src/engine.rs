@@ -7,8 +7,8 @@
 pub mod address;
 mod apart;
 pub mod error;
+pub mod events;
 pub mod name;
-pub mod news;
 mod pace;
 pub mod raw;
 pub mod stall;
@@ -17,6 +17,7 @@ pub mod wire;
 
 use std::{fmt, future::Future, sync::Arc, time::Instant};
 
+use bytes::Bytes;
 use metrics::{counter, gauge, histogram};
 
 pub use self::{
@@ -33,7 +34,7 @@ use crate::telemetry::name as metric;
 #[derive(Clone)]
 pub struct Engine {
     raw: raw::Raw,
-    news: Arc<news::News>,
+    events: Arc<events::Events>,
     typed: typed::Typed,
 }
 
@@ -52,7 +53,7 @@ impl Engine {
         let wire = wire::Wire::new(address, connections);
         Self {
             typed: typed::Typed::new(wire.clone()),
-            news: Arc::default(),
+            events: Arc::default(),
             raw: raw::Raw::new(wire),
         }
     }
@@ -77,9 +78,18 @@ impl Engine {
         observe("container_inspect", self.raw.get(&path)).await
     }
 
-    /// Tells when something has happened to any container; all who listen share one subscription.
-    pub fn listen(&self) -> news::Listener {
-        self.news.listen(&self.raw)
+    /// The same as a whole, if it is not too long to be true.
+    pub async fn containers_now(&self) -> Result<Bytes, Error> {
+        observe(
+            "container_list",
+            self.raw.whole("/containers/json?all=true"),
+        )
+        .await
+    }
+
+    /// Tells what happens from now on; all who listen share one subscription.
+    pub fn listen(&self) -> events::Listener {
+        self.events.listen(&self.raw)
     }
 
     /// The containers, running or not, that have all of these labels: `key` or `key=value`.

@@ -13,6 +13,7 @@
 //! | [`server`] | listeners, connections and their limits, the drain |
 //! | [`stack`] | **the** stack: every layer around the service, outer to inner, and why there |
 //! | [`service`] | the container service: [the route table](service::routes) → a handler a route |
+//! | [`containers`] | the containers as they change: one list for all who watch them |
 //! | [`logs`] | the log pipeline: bytes → records → whole lines → what a client is sent |
 //! | [`engine`] | what is asked of the Docker Engine, over one pooled client |
 //! | [`telemetry`] | tracing and metrics set-up; every metric's name |
@@ -24,6 +25,7 @@
 
 pub mod cat;
 pub mod config;
+pub mod containers;
 pub mod engine;
 pub mod exposition;
 pub mod health;

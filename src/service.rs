@@ -5,11 +5,14 @@ pub mod containers;
 pub mod error;
 pub mod images;
 pub mod logs;
+mod push;
 pub mod query;
 pub mod routes;
+mod stream;
 
 use std::{
     future::{Ready, ready},
+    str::FromStr,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -49,6 +52,7 @@ pub struct ContainerService {
 struct Shared {
     engine: Engine,
     logs: logs::Settings,
+    push: push::Settings,
 }
 
 /// What handlers must know of a request.
@@ -72,19 +76,26 @@ impl Question {
     /// The cursors to go on behind, one a container: of the query, or else of the header. An empty text is
     /// none.
     fn cursors(&self, params: &LogParams) -> Result<Vec<Cursor>, Error> {
-        let broken = || Error::Bad("The cursor is broken.".into());
-        let header = self.last_event_id.as_ref().map(HeaderValue::to_str);
-        let text = match &params.after {
-            Some(text) => text,
-            None => header
-                .transpose()
-                .map_err(|_| broken())?
-                .unwrap_or_default(),
-        };
+        let text = self.place(params.after.as_deref())?;
         let texts = text.split(',').filter(|_| !text.is_empty());
         texts
             .map(|text| text.parse().map_err(|_| broken()))
             .collect()
+    }
+
+    /// The one place to go on behind, in the same way.
+    fn after<T: FromStr>(&self, param: Option<&str>) -> Result<Option<T>, Error> {
+        let text = Some(self.place(param)?).filter(|text| !text.is_empty());
+        text.map(|text| text.parse().map_err(|_| broken()))
+            .transpose()
+    }
+
+    fn place<'a>(&'a self, param: Option<&'a str>) -> Result<&'a str, Error> {
+        match (param, &self.last_event_id) {
+            (Some(text), _) => Ok(text),
+            (None, Some(header)) => header.to_str().map_err(|_| broken()),
+            (None, None) => Ok(""),
+        }
     }
 
     fn query(&self) -> &str {
@@ -92,9 +103,13 @@ impl Question {
     }
 }
 
+fn broken() -> Error {
+    Error::Bad("The cursor is broken.".into())
+}
+
 impl ContainerService {
     /// A service on `engine`. A line of a log has at most `max_line` bytes of text, `redaction` says what is
-    /// taken out of it, `limits` how many logs are read and followed, and log streams end when `drain` is
+    /// taken out of it, `limits` how many logs are read and followed, and streams end when `drain` is
     /// cancelled.
     pub fn new(
         engine: Engine,
@@ -104,9 +119,10 @@ impl ContainerService {
         drain: CancellationToken,
     ) -> Self {
         let hub = Hub::new(engine.clone(), max_line, limits);
+        let push = push::Settings::new(engine.clone(), drain.clone());
         let logs = logs::Settings::new(hub, max_line, redaction, drain);
         Self {
-            shared: Arc::new(Shared { engine, logs }),
+            shared: Arc::new(Shared { engine, logs, push }),
         }
     }
 }
@@ -157,6 +173,8 @@ async fn answer(shared: Arc<Shared>, question: Question) -> Answer {
         Op::LogStream => logs::stream(engine, &shared.logs, &question).await,
         Op::LogDownload => logs::download(engine, &shared.logs, &question).await,
         Op::ManyLogs => logs::many(engine, &shared.logs, &question).await,
+        Op::ContainerStream => push::containers(&shared.push, &question).await,
+        Op::Events => push::events(engine, &shared.push, &question).await,
         Op::Images => images::list(engine).await,
         Op::Image => images::inspect(engine, &question.name()?).await,
         Op::RemoveImage => images::remove(engine, &question.name()?).await,

@@ -49,6 +49,10 @@ pub mod name {
     pub const FOLLOWER_LAG: &str = "docker_ps_agent_log_follower_lag_seconds";
     /// Counter; `what`: `readers` or `followers`.
     pub const LOG_REFUSALS: &str = "docker_ps_agent_log_refusals_total";
+    /// Gauge; `stream`: `containers` or `events`.
+    pub const LISTENERS: &str = "docker_ps_agent_push_listeners";
+    /// Counter; `stream`.
+    pub const LISTENERS_PASSED: &str = "docker_ps_agent_push_listeners_passed_total";
     /// Gauge, always 1; `version`.
     pub const BUILD: &str = "docker_ps_agent_build_info";
     /// In front of the names of the process's own metrics.
@@ -200,6 +204,14 @@ fn describe() {
     describe_counter!(
         LOG_REFUSALS,
         "Requests refused since too many logs are read or followed"
+    );
+    describe_gauge!(
+        LISTENERS,
+        "Clients that watch the containers or the engine's events, by stream"
+    );
+    describe_counter!(
+        LISTENERS_PASSED,
+        "Times that such a client was slower than the events in memory lasted"
     );
     describe_gauge!(BUILD, "The agent's version");
 }

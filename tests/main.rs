@@ -19,6 +19,7 @@ mod key;
 mod limits;
 mod memory;
 mod metrics;
+mod push;
 mod resume;
 mod sharing;
 mod shutdown;

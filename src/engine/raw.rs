@@ -13,11 +13,18 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use middleware::BoxError;
 use serde::Deserialize;
+use tokio::time::timeout;
 
 use super::{ContainerId, Error, apart::Apart, stall::Paced, wire::Wire};
 
 /// The most that is read of an answer which the agent must understand.
 const MAX_READ: usize = 4 * 1024 * 1024;
+
+/// The most that is read of a list of everything: thousands of containers with all of their labels.
+const MAX_LIST: usize = 64 * 1024 * 1024;
+
+/// How long the engine may take for all of such a list.
+const LIST: Duration = Duration::from_secs(30);
 
 /// How long the engine may pause within an answer.
 const STALL: Duration = Duration::from_secs(30);
@@ -217,6 +224,14 @@ impl Raw {
         })
     }
 
+    /// The answer to `GET path` as a whole.
+    pub(super) async fn whole(&self, path: &str) -> Result<Bytes, Error> {
+        let answer = async { read_all(self.fetch(path).await?.into_body(), MAX_LIST).await };
+        timeout(LIST, answer)
+            .await
+            .unwrap_or_else(|_| Err(Error::broken(format!("no answer to GET {path}"))))
+    }
+
     /// The answer to `GET path`, which may pause for as long as it likes.
     pub(super) async fn stream(&self, path: &str) -> Result<Paced, Error> {
         Ok(Paced::new(self.fetch(path).await?.into_body(), None))
@@ -287,7 +302,11 @@ where
 
 /// An answer's body as a whole, if it is not too long to be true.
 async fn read<B: Body<Error: Into<BoxError>>>(body: B) -> Result<Bytes, Error> {
-    let whole = Limited::new(body, MAX_READ).collect().await;
+    read_all(body, MAX_READ).await
+}
+
+async fn read_all<B: Body<Error: Into<BoxError>>>(body: B, most: usize) -> Result<Bytes, Error> {
+    let whole = Limited::new(body, most).collect().await;
     Ok(whole.map_err(Error::broken)?.to_bytes())
 }
 

@@ -29,9 +29,9 @@ use super::{
     hub::Hub,
     reading::Times,
     ring::{Ended, Gap, Placed, Stretch},
-    sse::{COMMENT, HEARTBEAT, gap_data},
+    sse::{CLOSE, COMMENT, HEARTBEAT, gap_data},
 };
-use crate::engine::{self, ContainerId, Engine, Facts, Tail, news::Listener};
+use crate::engine::{self, ContainerId, Engine, Facts, Tail, events::Listener};
 
 /// How many containers are looked at and joined at a time.
 const AT_A_TIME: usize = 8;
@@ -269,7 +269,7 @@ impl Many {
                 biased;
                 () = self.stop.cancelled() => {
                     self.ended = true;
-                    self.out.extend_from_slice(b"event: close\ndata: {\"status\":\"closed\"}\n\n");
+                    self.out.extend_from_slice(CLOSE);
                 }
                 () = sleep_until(look), if self.look.is_some() => {
                     self.look = None;

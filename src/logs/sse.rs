@@ -26,7 +26,10 @@ use super::{
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// The comment: no event, so nothing that a client sees.
-pub(super) const COMMENT: &[u8] = b": heartbeat\n\n";
+pub(crate) const COMMENT: &[u8] = b": heartbeat\n\n";
+
+/// The last event of a stream that has run its course, where events have names.
+pub(crate) const CLOSE: &[u8] = b"event: close\ndata: {\"status\":\"closed\"}\n\n";
 
 /// The form of the events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +59,7 @@ impl Dialect {
     fn ending(self) -> Bytes {
         Bytes::from_static(match self {
             Self::Unnamed => b"data: {\"line\":\"[Log stream ended]\"}\n\n",
-            Self::Named => b"event: close\ndata: {\"status\":\"closed\"}\n\n",
+            Self::Named => CLOSE,
         })
     }
 

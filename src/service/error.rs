@@ -6,7 +6,7 @@ use http::{
 };
 use middleware::{BoxError, coalesce::Torn, refusal::refusal, timeout::Elapsed};
 
-use super::Body;
+use super::{Body, push};
 use crate::{
     engine,
     logs::{follower::FollowError, hub::Busy},
@@ -33,6 +33,12 @@ pub enum Error {
     /// Too many logs are read or followed.
     #[error(transparent)]
     Busy(#[from] Busy),
+    /// Too many watch the containers or the engine's events.
+    #[error(
+        "There are {} streams of containers and events already; try again later.",
+        push::LISTENERS
+    )]
+    Crowded,
     /// The engine took too long.
     #[error(transparent)]
     Slow(#[from] Elapsed),
@@ -47,7 +53,7 @@ impl Error {
             Self::Bad(_) => StatusCode::BAD_REQUEST,
             Self::Engine(engine::Error::Refused { status, .. }) => *status,
             Self::Engine(_) => StatusCode::BAD_GATEWAY,
-            Self::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy(_) | Self::Crowded => StatusCode::SERVICE_UNAVAILABLE,
             Self::Slow(_) => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -80,7 +86,7 @@ pub fn rescue(cause: BoxError) -> Response<Body> {
         Error::MethodNotAllowed(methods) => {
             headers.insert(ALLOW, HeaderValue::from_static(methods));
         }
-        Error::Busy(_) => {
+        Error::Busy(_) | Error::Crowded => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
         }
         _ => {}

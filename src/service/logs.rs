@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{
-    HeaderValue, Response, Version,
-    header::{CACHE_CONTROL, CONNECTION, CONTENT_DISPOSITION},
-};
+use http::{HeaderValue, header::CONTENT_DISPOSITION};
 use jiff::Timestamp;
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +11,7 @@ use super::{
     Answer, Body, Error, Question,
     body::{varying, with_type},
     query::{self, Format, LogParams},
+    stream::event_stream,
 };
 use crate::{
     engine::{ContainerId, Engine, Facts, Tail},
@@ -143,18 +141,6 @@ pub(super) async fn many(engine: &Engine, settings: &Settings, question: &Questi
     );
     let events = many.await?.into_stream();
     Ok(event_stream(question, Body::events(events)))
-}
-
-fn event_stream(question: &Question, body: Body) -> Response<Body> {
-    let mut answer = with_type(HeaderValue::from_static("text/event-stream"), body);
-    let headers = answer.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    // Else nginx collects events before it sends them.
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    if question.version == Version::HTTP_11 {
-        headers.insert(CONNECTION, HeaderValue::from_static("keep-alive"));
-    }
-    answer
 }
 
 /// All of a log as a file.

@@ -2,6 +2,7 @@
 
 mod list;
 mod log;
+mod push;
 mod selection;
 mod time;
 
@@ -12,6 +13,7 @@ use percent_encoding::percent_decode_str;
 pub use self::{
     list::{Fields, ListParams},
     log::{Format, LogParams},
+    push::{EventParams, after},
     selection::selection,
 };
 use super::Error;

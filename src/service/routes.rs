@@ -14,7 +14,7 @@ pub enum Kind {
     Probe,
     /// Reads, and answers at once.
     Read,
-    /// Reads a log, and answers for as long as that takes.
+    /// Reads a log, or what happens, and answers for as long as that takes.
     Stream,
     /// Changes something, at once.
     Action,
@@ -45,6 +45,10 @@ pub enum Op {
     LogDownload,
     /// The logs of many containers as a stream.
     ManyLogs,
+    /// The containers as they change.
+    ContainerStream,
+    /// The engine's events.
+    Events,
     /// Every image.
     Images,
     /// One image.
@@ -65,9 +69,11 @@ pub struct Route {
 }
 
 /// The table.
-pub static ROUTES: [Route; 16] = [
+pub static ROUTES: [Route; 18] = [
     route("/", Op::Health, Kind::Probe),
     route("/containers", Op::Containers, Kind::Read),
+    // A container that is called so is found by its id.
+    route("/containers/stream", Op::ContainerStream, Kind::Stream),
     route("/containers/{id}", Op::Container, Kind::Read),
     route(
         "/containers/{id}/start",
@@ -99,6 +105,7 @@ pub static ROUTES: [Route; 16] = [
         Kind::Stream,
     ),
     route("/logs/stream", Op::ManyLogs, Kind::Stream),
+    route("/events", Op::Events, Kind::Stream),
     route("/images", Op::Images, Kind::Read),
     route("/images/{id}", Op::Image, Kind::Read),
     route("/images/{id}/remove", Op::RemoveImage, Kind::Action),

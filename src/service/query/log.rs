@@ -148,7 +148,11 @@ impl LogParams {
     }
 }
 
-fn once<T, W: Display>(slot: &mut Option<T>, name: &str, value: Result<T, W>) -> Result<(), Error> {
+pub(super) fn once<T, W: Display>(
+    slot: &mut Option<T>,
+    name: &str,
+    value: Result<T, W>,
+) -> Result<(), Error> {
     let value = checked(name, value)?;
     match slot.replace(value) {
         None => Ok(()),

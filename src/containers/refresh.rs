@@ -1,0 +1,143 @@
+//! The one task that lists the containers.
+
+use std::{collections::HashSet, future::pending, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
+
+use super::{GATHER, Listed, Shared, changes::read};
+use crate::engine::{
+    Error,
+    events::{Event, Listener, Step},
+};
+
+/// When to look once more after the last event. The engine tells of a container's end, for one, before its
+/// list shows that, and tells nothing after.
+const AGAIN: [Duration; 3] = [GATHER, Duration::from_secs(1), Duration::from_secs(5)];
+
+/// When to try again where the engine does not list.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What happens to a container without changing how it is listed.
+const UNSEEN: [&str; 14] = [
+    "archive-path",
+    "attach",
+    "commit",
+    "copy",
+    "detach",
+    "exec_create",
+    "exec_detach",
+    "exec_die",
+    "exec_start",
+    "exec_stop",
+    "export",
+    "extract-to-dir",
+    "resize",
+    "top",
+];
+
+/// What happens to an image and changes what it is called in the list.
+const IMAGES: [&str; 7] = ["delete", "import", "load", "pull", "remove", "tag", "untag"];
+
+/// What must be listed, and when.
+struct Plan {
+    due: Option<Instant>,
+    /// How often it was looked again since the last event.
+    again: usize,
+    /// The containers that something has happened to.
+    named: HashSet<String>,
+}
+
+/// Lists the containers when they may have changed, for ever.
+pub(super) async fn refresh(shared: Arc<Shared>, mut events: Listener, wanted: Arc<Notify>) {
+    let (due, named) = (None, HashSet::new());
+    let mut plan = Plan {
+        due,
+        again: 0,
+        named,
+    };
+    loop {
+        let last = shared.state().last_began;
+        let due = plan
+            .due
+            .map(|due| last.map_or(due, |last| due.max(last + GATHER)));
+        tokio::select! {
+            // First, since events that come all the time would never let it have its turn.
+            biased;
+            () = until(due) => {
+                while let Some(step) = events.take() {
+                    plan.note(&step);
+                }
+                list(&shared, &mut plan).await;
+            }
+            step = events.next() => plan.note(&step),
+            () = wanted.notified() => plan.now(),
+        }
+    }
+}
+
+impl Plan {
+    fn now(&mut self) {
+        let now = Instant::now();
+        self.due = Some(self.due.map_or(now, |due| due.min(now)));
+    }
+
+    fn note(&mut self, step: &Step) {
+        if let Step::Event(event) = step {
+            let Some(named) = concerns(event) else { return };
+            self.named.insert(named.to_owned());
+        }
+        self.again = 0;
+        self.now();
+    }
+}
+
+/// Which container an event may have changed, as far as the list goes; an empty id where that is not said.
+fn concerns(event: &Event) -> Option<&str> {
+    match event.kind() {
+        "container" if !UNSEEN.contains(&event.verb()) => Some(event.actor()),
+        "network" if ["connect", "disconnect"].contains(&event.verb()) => {
+            Some(event.attribute("container").unwrap_or_default())
+        }
+        "image" if IMAGES.contains(&event.verb()) => Some(""),
+        _ => None,
+    }
+}
+
+async fn list(shared: &Shared, plan: &mut Plan) {
+    plan.due = None;
+    let (asked, begun) = {
+        let mut state = shared.state();
+        state.begun += 1;
+        state.last_began = Some(Instant::now());
+        (state.asked, state.begun)
+    };
+    let answer = shared.engine.containers_now().await;
+    let list = answer.and_then(|bytes| read(&bytes).map_err(|error| Error::broken(error)));
+    let error = match list {
+        Ok(list) => {
+            if shared.state().history.take_in(begun, list, &plan.named) {
+                shared.changed.send_replace(());
+            }
+            plan.named.clear();
+            plan.due = AGAIN.get(plan.again).map(|pause| Instant::now() + *pause);
+            plan.again += 1;
+            None
+        }
+        Err(error) => {
+            tracing::debug!(%error, "cannot look which containers there are");
+            plan.due = Some(Instant::now() + PAUSE);
+            Some(error)
+        }
+    };
+    shared.listed.send_replace(Listed { asked, error });
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,295 @@
+//! The newest events, for all who listen.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use super::event::{Event, Id, Nanos, Said};
+
+/// What is kept at most: so many entries, and so many bytes.
+const ENTRIES: usize = 4096;
+const BYTES: usize = 8 << 20;
+
+/// Where the first event is, so that there is room in front of it.
+const MIDDLE: u64 = 1 << 40;
+
+/// Events that nobody can tell any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The time of the last event before the gap, where there is one.
+    pub after: Option<Nanos>,
+    /// The time of the first event behind it, if there is one yet.
+    pub before: Option<Nanos>,
+}
+
+/// What a listener gets.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// An event.
+    Event(Arc<Event>),
+    /// The engine was away, and tells again what happens.
+    Again,
+    /// Events are missing here.
+    Gap(Gap),
+    /// The listener was too slow: what came next for it is kept no more.
+    Passed(Gap),
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct Ring {
+    steps: VecDeque<Step>,
+    /// The position of the oldest.
+    first: u64,
+    bytes: usize,
+    /// The time of the last event that is kept no more.
+    forgotten: Option<Nanos>,
+    /// Since when all that the engine knows is here, if nothing is forgotten.
+    since: Nanos,
+}
+
+impl Ring {
+    pub(super) fn new(since: Nanos) -> Self {
+        Self {
+            steps: VecDeque::new(),
+            first: MIDDLE,
+            bytes: 0,
+            forgotten: None,
+            since,
+        }
+    }
+
+    pub(super) fn first(&self) -> u64 {
+        self.first
+    }
+
+    pub(super) fn end(&self) -> u64 {
+        self.first + self.steps.len() as u64
+    }
+
+    /// Whether the engine need not be asked for what has happened since.
+    pub(super) fn reaches(&self, since: Nanos) -> bool {
+        self.since <= since || self.has_forgotten()
+    }
+
+    /// Whether events were here that are not any more: the engine keeps fewer.
+    pub(super) fn has_forgotten(&self) -> bool {
+        self.forgotten.is_some()
+    }
+
+    pub(super) fn events(&self) -> impl Iterator<Item = (u64, &Arc<Event>)> {
+        let steps = (self.first..).zip(&self.steps);
+        steps.filter_map(|(position, step)| match step {
+            Step::Event(event) => Some((position, event)),
+            _ => None,
+        })
+    }
+
+    pub(super) fn last(&self) -> Option<Arc<Event>> {
+        let mut steps = self.steps.iter().rev();
+        steps.find_map(|step| match step {
+            Step::Event(event) => Some(Arc::clone(event)),
+            _ => None,
+        })
+    }
+
+    pub(super) fn find(&self, id: Id) -> Option<u64> {
+        let mut events = self.events();
+        events
+            .find(|(_, event)| event.id == id)
+            .map(|(position, _)| position)
+    }
+
+    /// The position of the first event that is later, and its time.
+    pub(super) fn later_than(&self, nanos: Nanos) -> (u64, Option<Nanos>) {
+        let later = self.events().find(|(_, event)| event.id.nanos > nanos);
+        later.map_or((self.end(), None), |(position, event)| {
+            (position, Some(event.id.nanos))
+        })
+    }
+
+    /// Adds an event; false where it is there already.
+    pub(super) fn push(&mut self, said: Said) -> bool {
+        let mut place = 0;
+        for step in &self.steps {
+            if let Step::Event(event) = step
+                && event.id.nanos == said.nanos
+            {
+                if said.is(event) {
+                    return false;
+                }
+                place += 1;
+            }
+        }
+        self.add(Step::Event(Arc::new(Event::new(said, place))));
+        true
+    }
+
+    pub(super) fn push_again(&mut self) {
+        self.add(Step::Again);
+    }
+
+    pub(super) fn push_gap(&mut self, before: Option<Nanos>) {
+        let after = self.last().map(|event| event.id.nanos);
+        self.add(Step::Gap(Gap { after, before }));
+    }
+
+    fn add(&mut self, step: Step) {
+        self.bytes += size(&step);
+        self.steps.push_back(step);
+        while self.steps.len() > ENTRIES || self.bytes > BYTES {
+            let Some(step) = self.steps.pop_front() else {
+                return;
+            };
+            self.bytes -= size(&step);
+            self.first += 1;
+            if let Step::Event(event) = step {
+                self.forgotten = Some(event.id.nanos);
+            }
+        }
+    }
+
+    /// Puts what has happened since a time in front, as much of it as there is room for.
+    pub(super) fn prepend(&mut self, past: Vec<Said>, since: Nanos) {
+        if self.has_forgotten() {
+            return;
+        }
+        let mut older: Vec<Arc<Event>> = Vec::new();
+        for said in past {
+            let is_here = |event: &Arc<Event>| said.is(event);
+            if self.events().any(|(_, event)| is_here(event)) || older.iter().any(is_here) {
+                continue;
+            }
+            let same = older.iter().filter(|event| event.id.nanos == said.nanos);
+            let place = u32::try_from(same.count()).unwrap_or(u32::MAX);
+            older.push(Arc::new(Event::new(said, place)));
+        }
+        self.since = self.since.min(since);
+        for event in older.into_iter().rev() {
+            let step = Step::Event(Arc::clone(&event));
+            if self.steps.len() == ENTRIES || self.bytes + size(&step) > BYTES {
+                self.forgotten = Some(event.id.nanos);
+                return;
+            }
+            self.bytes += size(&step);
+            self.steps.push_front(step);
+            self.first -= 1;
+        }
+    }
+
+    /// What is at a position, which moves on behind it.
+    pub(super) fn take(&self, position: &mut u64) -> Option<Step> {
+        if *position < self.first {
+            *position = self.first;
+            let before = self.events().next().map(|(_, event)| event.id.nanos);
+            let after = self.forgotten;
+            return Some(Step::Passed(Gap { after, before }));
+        }
+        let at = usize::try_from(*position - self.first).ok()?;
+        let step = self.steps.get(at)?.clone();
+        *position += 1;
+        Some(step)
+    }
+}
+
+fn size(step: &Step) -> usize {
+    match step {
+        Step::Event(event) => event.size(),
+        _ => size_of::<Step>(),
+    }
+}
+
+/// Leaves out the oldest of what will not fit anyway.
+pub(super) fn bound(past: &mut Vec<Said>) {
+    if past.len() > 2 * ENTRIES {
+        past.drain(..past.len() - ENTRIES);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn said(nanos: Nanos, word: &str) -> Said {
+        let line = format!("{{\"Action\":\"{word}\",\"timeNano\":{nanos}}}");
+        Said::read(Bytes::from(line)).unwrap()
+    }
+
+    fn told(ring: &Ring) -> Vec<String> {
+        let mut position = ring.first();
+        let mut told = Vec::new();
+        while let Some(step) = ring.take(&mut position) {
+            told.push(match step {
+                Step::Event(event) => format!("{} {}", event.id, event.action()),
+                other => format!("{other:?}"),
+            });
+        }
+        told
+    }
+
+    #[test]
+    fn numbers_events_of_one_time_and_knows_them_again() {
+        let mut ring = Ring::new(0);
+        assert!(ring.push(said(7, "a")));
+        assert!(ring.push(said(7, "b")));
+        assert!(!ring.push(said(7, "a")));
+        assert!(ring.push(said(8, "a")));
+        assert_eq!(told(&ring), ["7.0 a", "7.1 b", "8.0 a"]);
+        let place = |text: &str| ring.find(text.parse().unwrap());
+        assert_eq!(place("7.1"), Some(MIDDLE + 1));
+        assert_eq!(place("7.2"), None);
+        assert_eq!(ring.later_than(7), (MIDDLE + 2, Some(8)));
+        assert_eq!(ring.later_than(8), (MIDDLE + 3, None));
+    }
+
+    #[test]
+    fn joins_what_was_before_without_repeating_it() {
+        let mut ring = Ring::new(5);
+        ring.push(said(6, "c"));
+        assert!(ring.reaches(5) && !ring.reaches(4));
+        let mut position = ring.first();
+        ring.prepend(vec![said(4, "a"), said(4, "b"), said(6, "c")], 3);
+        assert!(ring.reaches(3) && !ring.reaches(2));
+        assert_eq!(told(&ring), ["4.0 a", "4.1 b", "6.0 c"]);
+        // Who was there goes on where it was.
+        assert!(
+            matches!(ring.take(&mut position), Some(Step::Event(event)) if event.id.nanos == 6)
+        );
+    }
+
+    #[test]
+    fn forgets_the_oldest_and_says_so() {
+        let mut ring = Ring::new(0);
+        let mut position = ring.first();
+        for nanos in 1..=ENTRIES as i64 + 2 {
+            ring.push(said(nanos, "a"));
+        }
+        let Some(Step::Passed(gap)) = ring.take(&mut position) else {
+            panic!("it was not passed");
+        };
+        assert_eq!((gap.after, gap.before), (Some(2), Some(3)));
+        assert!(
+            matches!(ring.take(&mut position), Some(Step::Event(event)) if event.id.nanos == 3)
+        );
+        ring.prepend(vec![said(1, "z")], 0);
+        assert_eq!(
+            ring.take(&mut { ring.first() })
+                .map(|step| matches!(step, Step::Event(_))),
+            Some(true)
+        );
+    }
+
+    #[test]
+    fn is_bounded_in_bytes_too() {
+        let mut ring = Ring::new(0);
+        let long = "x".repeat(1 << 20);
+        for nanos in 1..=10 {
+            ring.push(said(nanos, &long));
+        }
+        assert!(
+            ring.bytes <= BYTES && ring.steps.len() == 2,
+            "{}",
+            ring.bytes
+        );
+    }
+}

@@ -1,0 +1,135 @@
+//! A hundred who watch, while twenty containers come and go.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::metrics::samples::Samples;
+use crate::support::agent::Agent;
+use crate::support::client::EventStream;
+use crate::support::dockerd::RealEngine;
+use crate::support::wait::{self, SOON};
+
+const LISTENERS: usize = 100;
+const CONTAINERS: usize = 20;
+const TIME: Duration = Duration::from_secs(60);
+
+type Seen = Arc<Mutex<BTreeMap<String, Value>>>;
+
+/// A container without the time that it has been as it is.
+fn lasting(mut container: Value) -> (String, Value) {
+    let status = container["Status"].as_str().unwrap();
+    let word = status.split(' ').next().unwrap().to_owned();
+    container["Status"] = Value::from(word);
+    (container["Id"].as_str().unwrap().to_owned(), container)
+}
+
+/// Keeps what a stream tells.
+async fn watch(mut stream: EventStream, seen: Seen) {
+    while let Some(event) = stream.next(2 * TIME).await {
+        let mut data = event.json();
+        let mut seen = seen.lock().unwrap();
+        match event.name() {
+            "snapshot" => {
+                let all = data["containers"].take();
+                let all = all.as_array().unwrap().iter().cloned();
+                *seen = all.map(lasting).collect();
+            }
+            "changed" => {
+                seen.extend([lasting(data)]);
+            }
+            "removed" => {
+                seen.remove(data["Id"].as_str().unwrap());
+            }
+            other => panic!("{other}"),
+        }
+    }
+}
+
+async fn fresh(engine: &RealEngine) -> BTreeMap<String, Value> {
+    let (.., list) = engine.raw("GET", "/containers/json?all=true").await;
+    let list: Vec<Value> = serde_json::from_slice(&list).unwrap();
+    list.into_iter().map(lasting).collect()
+}
+
+async fn event_listeners(engine: &RealEngine) -> u64 {
+    let (.., info) = engine.raw("GET", "/info").await;
+    let info: Value = serde_json::from_slice(&info).unwrap();
+    info["NEventsListener"].as_u64().unwrap()
+}
+
+#[tokio::test]
+async fn each_knows_in_the_end_what_there_is() {
+    let engine = Arc::new(RealEngine::start().await);
+    let agent = Agent::builder()
+        .docker_host(engine.docker_host())
+        .start()
+        .await;
+    for number in 0..CONTAINERS {
+        engine.run(&format!("c{number}"), &[], "sleep 600").await;
+    }
+    let mut listeners: Vec<(Seen, _)> = Vec::new();
+    for _ in 0..LISTENERS {
+        let seen = Seen::default();
+        let stream = agent.sse("/containers/stream").await;
+        assert_eq!(stream.status, 200);
+        listeners.push((Arc::clone(&seen), tokio::spawn(watch(stream, seen))));
+    }
+    assert_eq!(event_listeners(&engine).await, 1);
+    let begun = Instant::now();
+    let turns = (0..CONTAINERS).map(|number| {
+        let engine = Arc::clone(&engine);
+        tokio::spawn(async move {
+            let mut turns = 0;
+            while begun.elapsed() < TIME {
+                for action in ["kill", "wait", "start"] {
+                    let path = format!("/containers/c{number}/{action}");
+                    let (status, ..) = engine.raw("POST", &path).await;
+                    assert!(status.is_success(), "{path}: {status}");
+                }
+                turns += 1;
+            }
+            turns
+        })
+    });
+    let mut all = 0;
+    for turns in turns.collect::<Vec<_>>() {
+        all += turns.await.unwrap();
+    }
+    assert!(all >= 2 * CONTAINERS, "{all}");
+    engine.remove("c0").await;
+    // Last, what the engine tells of before its list shows it.
+    let kills = (1..CONTAINERS).map(|number| {
+        let engine = Arc::clone(&engine);
+        tokio::spawn(async move {
+            let path = format!("/containers/c{number}/kill");
+            assert!(engine.raw("POST", &path).await.0.is_success());
+        })
+    });
+    for kill in kills.collect::<Vec<_>>() {
+        kill.await.unwrap();
+    }
+    wait::until("each knows what there is", SOON, async || {
+        let fresh = fresh(&engine).await;
+        let knows = |(seen, _): &(Seen, _)| *seen.lock().unwrap() == fresh;
+        fresh.len() == CONTAINERS - 1 && listeners.iter().all(knows)
+    })
+    .await;
+    assert!(listeners.iter().all(|(_, task)| !task.is_finished()));
+    let elapsed = begun.elapsed().as_secs_f64() * 10.0;
+    assert_eq!(event_listeners(&engine).await, 1);
+    let samples = Samples::of(&agent).await;
+    let calls = |operation| {
+        let labels = [("operation", operation)];
+        samples.sum("docker_ps_agent_engine_calls_total", &labels)
+    };
+    println!("{all} turns, {} lists", calls("container_list"));
+    assert_eq!(calls("events"), 1.0);
+    // A list for each listener at first, but for those that shared one.
+    assert!(calls("container_list") <= elapsed + LISTENERS as f64);
+    for (_, task) in listeners {
+        task.abort();
+    }
+}

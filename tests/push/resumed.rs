@@ -1,0 +1,119 @@
+//! `GET /events` from before: without holes, without repetitions, and with a gap where that cannot be.
+
+use super::{Stage, event, next, next_is};
+use crate::support::client::EventStream;
+use crate::support::fixture::agent_on;
+
+async fn ids(stream: &mut EventStream, wanted: &[&str]) {
+    for id in wanted {
+        let event = next_is(stream, "message").await;
+        assert_eq!(event.id.as_deref(), Some(*id));
+    }
+}
+
+/// Events at these times, one a second long ago.
+fn past(seconds: std::ops::Range<i64>) -> String {
+    seconds
+        .map(|at| event("start", "a", at * 1_000_000_000))
+        .collect()
+}
+
+#[tokio::test]
+async fn joins_what_the_engine_knows_to_what_is_told() {
+    let stage = Stage::with("[]").await;
+    *stage.past.lock().unwrap() = past(1..5);
+    let (mut stream, events) = stage.open("/events?since=2").await;
+    // Both in the past and in what follows: the engine may say so.
+    events.send(past(4..7)).await;
+    let wanted = [
+        "2000000000.0",
+        "3000000000.0",
+        "4000000000.0",
+        "5000000000.0",
+        "6000000000.0",
+    ];
+    ids(&mut stream, &wanted).await;
+    // Out of the shared history; the engine is not asked again.
+    let asked = stage.engine.requests_to("GET", "/events").len();
+    let mut other = stage.agent.sse("/events?since=3").await;
+    ids(&mut other, &wanted[1..]).await;
+    let mut resumed = stage.resume("/events", "4000000000.0").await;
+    ids(&mut resumed, &wanted[3..]).await;
+    assert_eq!(stage.engine.requests_to("GET", "/events").len(), asked);
+    for stream in [&mut stream, &mut other, &mut resumed] {
+        events.send(event("die", "a", 7_000_000_000)).await;
+        ids(stream, &["7000000000.0"]).await;
+    }
+}
+
+#[tokio::test]
+async fn outlives_the_agent() {
+    let stage = Stage::with("[]").await;
+    let (mut stream, events) = stage.open("/events?type=container").await;
+    let same = [
+        event("create", "a", 2_000_000_000),
+        event("start", "a", 2_000_000_000),
+    ]
+    .concat();
+    events.send(same.clone()).await;
+    ids(&mut stream, &["2000000000.0", "2000000000.1"]).await;
+    drop(stream);
+    events.closed().await;
+    *stage.past.lock().unwrap() = format!("{}{same}{}", past(1..2), past(3..5));
+    let again = agent_on(&stage.engine).await;
+    for (after, wanted) in [
+        (
+            "2000000000.0",
+            &["2000000000.1", "3000000000.0", "4000000000.0"][..],
+        ),
+        ("2000000000.1", &["3000000000.0", "4000000000.0"]),
+    ] {
+        let mut stream = again.sse_with("/events", &[("last-event-id", after)]).await;
+        ids(&mut stream, wanted).await;
+    }
+}
+
+#[tokio::test]
+async fn tells_a_gap_where_nobody_knows() {
+    let stage = Stage::with("[]").await;
+    *stage.past.lock().unwrap() = past(5..7);
+    let mut stream = stage.resume("/events", "3000000000.0").await;
+    let events = stage.subscriptions.next().await;
+    let gap = next_is(&mut stream, "gap").await;
+    assert_eq!(gap.json()["after"], "1970-01-01T00:00:03Z");
+    assert_eq!(gap.json()["before"], "1970-01-01T00:00:05Z");
+    ids(&mut stream, &["5000000000.0", "6000000000.0"]).await;
+    events.send(past(7..8)).await;
+    ids(&mut stream, &["7000000000.0"]).await;
+}
+
+#[tokio::test]
+async fn goes_on_where_the_engine_broke_off() {
+    let stage = Stage::with("[]").await;
+    let (mut stream, events) = stage.open("/events").await;
+    events.send(past(1..3)).await;
+    ids(&mut stream, &["1000000000.0", "2000000000.0"]).await;
+    events.abort().await;
+    // The engine still knows what was last told: nothing is missing, nothing told twice.
+    let events = stage.subscriptions.next().await;
+    events.send(past(1..5)).await;
+    ids(&mut stream, &["3000000000.0", "4000000000.0"]).await;
+    events.abort().await;
+    // It does not, as after its restart.
+    let events = stage.subscriptions.next().await;
+    events.send(past(8..9)).await;
+    let gap = next_is(&mut stream, "gap").await;
+    assert_eq!(gap.json()["after"], "1970-01-01T00:00:04Z");
+    assert_eq!(gap.json()["before"], "1970-01-01T00:00:08Z");
+    ids(&mut stream, &["8000000000.0"]).await;
+    events.abort().await;
+    // It says nothing at all.
+    let _events = stage.subscriptions.next().await;
+    let gap = next(&mut stream).await;
+    assert_eq!(
+        (gap.name(), &gap.json()["before"]),
+        ("gap", &serde_json::Value::Null)
+    );
+    let asked = stage.engine.requests_to("GET", "/events");
+    assert_eq!(asked[1].query_value("since").unwrap(), "1.000000000");
+}
