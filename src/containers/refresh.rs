@@ -115,7 +115,7 @@ async fn list(shared: &Shared, plan: &mut Plan) {
         (state.asked, state.begun)
     };
     let answer = shared.engine.containers_now().await;
-    let list = answer.and_then(|bytes| read(&bytes).map_err(|error| Error::broken(error)));
+    let list = answer.and_then(|bytes| read(&bytes).map_err(Error::broken));
     let error = match list {
         Ok(list) => {
             if shared.state().history.take_in(begun, list, &plan.named) {
