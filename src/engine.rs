@@ -8,18 +8,18 @@ pub mod address;
 mod apart;
 pub mod error;
 pub mod events;
+mod idle;
 pub mod name;
+mod observe;
 mod pace;
 pub mod raw;
 pub mod stall;
 pub mod typed;
 pub mod wire;
 
-use std::{fmt, future::Future, sync::Arc, time::Instant};
+use std::{fmt, sync::Arc};
 
-use bytes::Bytes;
-use metrics::{counter, gauge, histogram};
-
+use self::observe::observe;
 pub use self::{
     address::Address,
     apart::Apart,
@@ -28,7 +28,7 @@ pub use self::{
     raw::{Env, Facts, ListQuery, Listed, LogQuery, Tail},
     typed::Action,
 };
-use crate::telemetry::name as metric;
+use bytes::Bytes;
 
 /// A handle on one engine; clones share the connections.
 #[derive(Clone)]
@@ -145,44 +145,5 @@ impl Engine {
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Engine").field(&self.raw).finish()
-    }
-}
-
-/// Times one call, counts its outcome, and keeps the gauge of the engine's reachability.
-async fn observe<T>(
-    operation: &'static str,
-    call: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
-    let mut observed = Observed {
-        operation,
-        begun: Instant::now(),
-        outcome: "abandoned",
-    };
-    let result = call.await;
-    observed.outcome = match &result {
-        Ok(_) => "ok",
-        Err(error) => error.outcome(),
-    };
-    let reachable = !matches!(result, Err(Error::Unreachable(_)));
-    gauge!(metric::ENGINE_REACHABLE).set(f64::from(u8::from(reachable)));
-    if let Err(error) = &result {
-        tracing::debug!(operation, %error, "engine call failed");
-    }
-    result
-}
-
-/// Records a call when it drops, so that one whose asker has left is counted too.
-struct Observed {
-    operation: &'static str,
-    begun: Instant,
-    outcome: &'static str,
-}
-
-impl Drop for Observed {
-    fn drop(&mut self) {
-        let labels = [("operation", self.operation), ("outcome", self.outcome)];
-        counter!(metric::ENGINE_CALLS, &labels).increment(1);
-        histogram!(metric::ENGINE_SECONDS, "operation" => self.operation)
-            .record(self.begun.elapsed());
     }
 }

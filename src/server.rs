@@ -13,6 +13,8 @@ use std::{
 use bytes::Bytes;
 use futures_util::future::Either;
 use http::{Request, Response};
+use http_body::Body;
+use http_body_util::BodyExt;
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -38,6 +40,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest head of a request; a longer one is answered 431. hyper may let through what
 /// comes in few reads up to twice as long, [`stack`](crate::stack) does not.
 pub const MAX_HEAD: usize = 64 * 1024;
+
+/// The longest body of a request that is taken notice of: none needs one.
+const MAX_BODY: usize = 64 * 1024;
 
 /// How long requests may go on once the agent is to stop.
 pub const DRAIN: Duration = Duration::from_secs(10);
@@ -146,10 +151,10 @@ impl Listener {
     /// Serves connections until `stop` is cancelled, then lets those that are open finish for [`DRAIN`].
     pub async fn serve<S, B>(self, service: S, stop: CancellationToken)
     where
-        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+        S: Service<Request<()>, Response = Response<B>, Error = Infallible>,
         S: Clone + Send + 'static,
         S::Future: Send,
-        B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         let graceful = GracefulShutdown::new();
         let permits = Arc::new(Semaphore::new(self.max_connections));
@@ -174,7 +179,7 @@ impl Listener {
                 .clone()
                 .map_request(move |mut request: Request<Incoming>| {
                     request.extensions_mut().insert(Peer(peer));
-                    request
+                    request.map(ignore)
                 });
             let service = OneByOne(RefCell::new(service));
             let connection = http.serve_connection(TokioIo::new(stream), service);
@@ -212,6 +217,24 @@ impl Listener {
             }
         }
     }
+}
+
+/// Takes a body that no route has a use for off its connection, so that the next request can be read there. One
+/// that is long, or takes long, costs the client its connection.
+fn ignore(mut body: Incoming) {
+    if body.is_end_stream() {
+        return;
+    }
+    tokio::spawn(timeout(HEAD_TIMEOUT, async move {
+        let mut left = MAX_BODY;
+        while let Some(Ok(frame)) = body.frame().await {
+            let len = frame.data_ref().map_or(0, Bytes::len);
+            match left.checked_sub(len) {
+                Some(less) => left = less,
+                None => break,
+            }
+        }
+    }));
 }
 
 /// A service for the requests of one connection, which come one after the other, so that it need not be cloned

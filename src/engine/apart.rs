@@ -1,8 +1,8 @@
-//! An answer on a connection of its own, which whoever reads the answer drives.
+//! An answer with its connection, which whoever reads the answer drives.
 //!
-//! hyper hands a body on chunk by chunk, and Docker makes each line of a log a chunk. With the connection in
-//! a task of its own, as the pool's are, each line would wake one task and then the other, and go out to the
-//! client by itself. Here all chunks of one read are there at once.
+//! hyper hands a body on chunk by chunk, and Docker makes each line of a log a chunk, and each 4 KiB of a list.
+//! With the connection in a task of its own each chunk would wake one task and then the other. Here all
+//! chunks of one read are there at once, and nobody is woken but the one who waits for the answer.
 
 use std::{
     fmt,
@@ -18,40 +18,77 @@ use http_body_util::Empty;
 use hyper::{
     body::Incoming,
     client::conn::http1::{Builder, Connection, SendRequest},
+    rt::{Read, Write},
 };
 use hyper_util::rt::TokioIo;
 
-use super::pace::Unhurried;
+use super::{idle::Idle, pace::Unhurried};
 
-/// Sends a request over a new connection and waits for the head of its answer.
-pub(super) async fn send(
-    stream: Unhurried,
-    read_ahead: usize,
-    request: Request<Empty<Bytes>>,
-) -> hyper::Result<Response<Apart>> {
-    let (mut sender, connection) = Builder::new()
-        .max_buf_size(read_ahead)
-        .handshake(TokioIo::new(stream))
-        .await?;
-    let mut driver = Driver(Some(connection));
-    let mut answer = pin!(sender.send_request(request));
-    let answer = poll_fn(|cx| driver.drive(cx, |cx| answer.as_mut().poll(cx))).await?;
-    Ok(answer.map(|inner| Apart {
-        inner,
-        driver,
-        _sender: sender,
-    }))
-}
-
-/// A body with its connection, which is closed when this is dropped.
-pub struct Apart {
-    inner: Incoming,
-    driver: Driver,
+/// A connection on which nothing is asked.
+pub(super) struct Line<I: Read + Write + Unpin> {
     /// The connection would take its end for the end of all.
-    _sender: SendRequest<Empty<Bytes>>,
+    sender: SendRequest<Empty<Bytes>>,
+    driver: Driver<I>,
 }
 
-impl Body for Apart {
+impl<I: Read + Write + Unpin> Line<I> {
+    /// One that reads at most `read_ahead` bytes ahead of whoever takes an answer.
+    pub(super) async fn open(io: I, read_ahead: usize) -> hyper::Result<Self> {
+        let (sender, connection) = Builder::new()
+            .max_buf_size(read_ahead)
+            .handshake(io)
+            .await?;
+        let driver = Driver(Some(connection));
+        Ok(Self { sender, driver })
+    }
+
+    /// Whether one more request can be sent, as far as can be known: the other side may be about to close it.
+    pub(super) async fn is_ready(&mut self) -> bool {
+        poll_fn(|cx| {
+            self.driver.advance(cx);
+            let ready = self.driver.0.is_some() && self.sender.poll_ready(cx).is_ready();
+            Poll::Ready(ready && self.sender.is_ready())
+        })
+        .await
+    }
+
+    /// Sends a request and waits for the head of its answer. Where that has been read to its end, the connection
+    /// goes to `home`.
+    pub(super) async fn send(
+        mut self,
+        request: Request<Empty<Bytes>>,
+        home: Option<Idle<I>>,
+    ) -> hyper::Result<Response<Apart<I>>> {
+        let mut answer = pin!(self.sender.send_request(request));
+        let answer = poll_fn(|cx| self.driver.drive(cx, |cx| answer.as_mut().poll(cx))).await?;
+        Ok(answer.map(|inner| Apart {
+            inner,
+            line: Some(self),
+            home,
+        }))
+    }
+}
+
+/// A body with its connection, which is closed when this is dropped before its end.
+pub struct Apart<I: Read + Write + Unpin = TokioIo<Unhurried>> {
+    inner: Incoming,
+    /// None: it is over, and the connection has gone home.
+    line: Option<Line<I>>,
+    home: Option<Idle<I>>,
+}
+
+impl<I: Read + Write + Unpin> Apart<I> {
+    fn go_home(&mut self) {
+        if let Some(home) = self.home.take()
+            && let Some(line) = self.line.take()
+            && line.driver.0.is_some()
+        {
+            home.put(line);
+        }
+    }
+}
+
+impl<I: Read + Write + Unpin> Body for Apart<I> {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -59,8 +96,17 @@ impl Body for Apart {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        let Self { inner, driver, .. } = &mut *self;
-        driver.drive(cx, |cx| Pin::new(&mut *inner).poll_frame(cx))
+        let Self { inner, line, .. } = &mut *self;
+        let frame = match line {
+            Some(line) => line
+                .driver
+                .drive(cx, |cx| Pin::new(&mut *inner).poll_frame(cx)),
+            None => Pin::new(inner).poll_frame(cx),
+        };
+        if matches!(frame, Poll::Ready(None)) || self.inner.is_end_stream() {
+            self.go_home();
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -72,16 +118,25 @@ impl Body for Apart {
     }
 }
 
-impl fmt::Debug for Apart {
+impl<I: Read + Write + Unpin> Drop for Apart<I> {
+    fn drop(&mut self) {
+        // A body without a byte is not asked for any.
+        if self.inner.is_end_stream() {
+            self.go_home();
+        }
+    }
+}
+
+impl<I: Read + Write + Unpin> fmt::Debug for Apart<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Apart").field(&self.inner).finish()
     }
 }
 
 /// What moves bytes, until the connection is over. How it ends is told where the answer is read.
-struct Driver(Option<Connection<TokioIo<Unhurried>, Empty<Bytes>>>);
+struct Driver<I: Read + Write + Unpin>(Option<Connection<I, Empty<Bytes>>>);
 
-impl Driver {
+impl<I: Read + Write + Unpin> Driver<I> {
     /// What `wanted` gives, if need be after the connection has been moved on.
     fn drive<T>(
         &mut self,
@@ -89,15 +144,18 @@ impl Driver {
         mut wanted: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
         let first = wanted(cx);
-        if first.is_ready() {
+        if first.is_ready() || self.0.is_none() {
             return first;
         }
-        let Some(connection) = &mut self.0 else {
-            return Poll::Pending;
-        };
-        if Pin::new(connection).poll(cx).is_ready() {
+        self.advance(cx);
+        wanted(cx)
+    }
+
+    fn advance(&mut self, cx: &mut Context<'_>) {
+        if let Some(connection) = &mut self.0
+            && Pin::new(connection).poll(cx).is_ready()
+        {
             self.0 = None;
         }
-        wanted(cx)
     }
 }

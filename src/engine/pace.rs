@@ -40,7 +40,7 @@ const SPACING: Duration = Duration::from_millis(1);
 const AHEAD: Duration = Duration::from_millis(32);
 
 /// A connection to the engine over which a log comes.
-pub(super) struct Unhurried {
+pub struct Unhurried {
     state: State,
     /// When as many reads as there were would have been, one in each [`SPACING`].
     due: Instant,

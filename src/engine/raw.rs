@@ -7,15 +7,19 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
+use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use http_body::Body;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Limited};
 use middleware::BoxError;
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use super::{ContainerId, Error, apart::Apart, stall::Paced, wire::Wire};
+use super::{
+    ContainerId, Error,
+    apart::Apart,
+    stall::Paced,
+    wire::{Kept, Wire},
+};
 
 /// The most that is read of an answer which the agent must understand.
 const MAX_READ: usize = 4 * 1024 * 1024;
@@ -280,11 +284,8 @@ impl Raw {
         })
     }
 
-    async fn fetch(&self, path: &str) -> Result<Response<Incoming>, Error> {
-        let request = Request::get(self.wire.base() + path)
-            .body(Full::<Bytes>::default())
-            .map_err(Error::broken)?;
-        accepted(self.wire.send(request).await?).await
+    async fn fetch(&self, path: &str) -> Result<Response<Kept>, Error> {
+        accepted(self.wire.get(path).await?).await
     }
 }
 

@@ -10,14 +10,15 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use middleware::BoxError;
 use tokio::time::{Sleep, sleep};
+
+use super::wire::Kept;
 
 /// An engine's answer, which fails with [`Stalled`] where the engine pauses for too long. Time in which
 /// nobody asks for more does not count: a client may be as slow as it likes.
 #[derive(Debug)]
-pub struct Paced<B = Incoming> {
+pub struct Paced<B = Kept> {
     inner: B,
     limit: Option<Duration>,
     /// The limit once the first part is there.

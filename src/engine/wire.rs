@@ -1,4 +1,5 @@
-//! The HTTP client under everything that is asked of the engine, over a unix socket or TCP: pooled, but for logs.
+//! The HTTP client under everything that is asked of the engine, over a unix socket or TCP. Connections are kept for
+//! the next question, but for those of logs.
 
 use std::{
     fmt,
@@ -6,7 +7,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -33,15 +33,10 @@ use tower::Service;
 
 use super::{
     Address, Error,
-    apart::{self, Apart},
+    apart::{Apart, Line},
+    idle::{self, Idle},
     pace::Unhurried,
 };
-
-/// How long an unused connection is kept. Podman closes its side after 10 s, Docker never.
-const IDLE: Duration = Duration::from_secs(5);
-
-/// How many unused connections are kept.
-const MAX_IDLE: usize = 16;
 
 /// The most that is read ahead of whoever takes an answer.
 const READ_AHEAD: usize = 64 * 1024;
@@ -49,10 +44,16 @@ const READ_AHEAD: usize = 64 * 1024;
 /// A client of one engine; clones share its connections.
 #[derive(Clone)]
 pub struct Wire {
+    /// For what bollard asks.
     client: Client<Connector, Full<Bytes>>,
     connector: Connector,
+    /// For all else.
+    idle: Idle<Socket>,
     authority: Arc<str>,
 }
+
+/// An answer whose connection is kept once it has been read.
+pub type Kept = Apart<Socket>;
 
 impl Wire {
     /// A client of the engine at `address` with at most `connections`; who needs one more waits. Nothing is
@@ -64,13 +65,14 @@ impl Wire {
         };
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(MAX_IDLE)
+            .pool_idle_timeout(idle::KEEP)
+            .pool_max_idle_per_host(idle::MOST)
             .http1_max_buf_size(READ_AHEAD)
             .build(connector.clone());
         Self {
             client,
             connector,
+            idle: Idle::default(),
             authority: address.authority().into(),
         }
     }
@@ -89,19 +91,56 @@ impl Wire {
         Ok(self.client.request(request).await?)
     }
 
-    /// Gets `path` over a connection of its own, whatever the answer's status.
+    /// Gets `path` over a connection that was used before, if there is one, whatever the answer's status.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unreachable`] or [`Error::Broken`].
+    pub async fn get(&self, path: &str) -> Result<Response<Kept>, Error> {
+        if let Some(line) = self.idle.take().await {
+            let home = Some(self.idle.clone());
+            match line.send(self.question(path)?, home).await {
+                Ok(answer) => return Ok(answer),
+                // It was closed just then. A question may be asked twice, and the others are no better.
+                Err(_) => self.idle.clear(),
+            }
+        }
+        let (stream, permit) = self.connect().await?;
+        let socket = Socket {
+            io: TokioIo::new(stream),
+            _permit: permit,
+        };
+        self.idle.sweep();
+        let line = Line::open(socket, READ_AHEAD)
+            .await
+            .map_err(Error::broken)?;
+        let answer = line.send(self.question(path)?, Some(self.idle.clone()));
+        answer.await.map_err(Error::broken)
+    }
+
+    /// Gets `path` over a connection of its own, which is read without haste, whatever the answer's status.
     ///
     /// # Errors
     ///
     /// [`Error::Unreachable`] or [`Error::Broken`].
     pub async fn get_apart(&self, path: &str) -> Result<Response<Apart>, Error> {
-        let request = Request::get(path)
-            .header(HOST, &*self.authority)
-            .body(Empty::new())
+        let (stream, permit) = self.connect().await?;
+        let stream = TokioIo::new(Unhurried::new(stream, permit));
+        let line = Line::open(stream, READ_AHEAD)
+            .await
             .map_err(Error::broken)?;
-        let (stream, permit) = self.connector.connect().await.map_err(Error::unreachable)?;
-        let answer = apart::send(Unhurried::new(stream, permit), READ_AHEAD, request).await;
+        let answer = line.send(self.question(path)?, None).await;
         answer.map_err(Error::broken)
+    }
+
+    fn question(&self, path: &str) -> Result<Request<Empty<Bytes>>, Error> {
+        let request = Request::get(path).header(HOST, &*self.authority);
+        request.body(Empty::new()).map_err(Error::broken)
+    }
+
+    async fn connect(&self) -> Result<(Stream, OwnedSemaphorePermit), Error> {
+        let connected = self.connector.connect().await;
+        connected.map_err(Error::unreachable)
     }
 }
 
@@ -141,7 +180,7 @@ impl Service<Uri> for Connector {
 
 impl Connector {
     /// A connection, once one more may be.
-    async fn connect(&self) -> io::Result<(Either<UnixStream, TcpStream>, OwnedSemaphorePermit)> {
+    async fn connect(&self) -> io::Result<(Stream, OwnedSemaphorePermit)> {
         let permit = Arc::clone(&self.free).acquire_owned().await;
         let permit = permit.map_err(io::Error::other)?;
         let stream = match &*self.address {
@@ -156,9 +195,11 @@ impl Connector {
     }
 }
 
+type Stream = Either<UnixStream, TcpStream>;
+
 /// A connection of either kind.
-struct Socket {
-    io: TokioIo<Either<UnixStream, TcpStream>>,
+pub struct Socket {
+    io: TokioIo<Stream>,
     _permit: OwnedSemaphorePermit,
 }
 

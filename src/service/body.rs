@@ -37,7 +37,8 @@ pin_project! {
     #[project = InnerProj]
     enum Inner {
         Bytes { bytes: Option<Bytes> },
-        Engine { #[pin] body: Paced },
+        // Boxed, since it holds a connection, and each answer is moved through all layers.
+        Engine { body: Pin<Box<Paced>> },
         Stream { stream: Pin<Box<dyn Stream<Item = Result<Bytes, BoxError>> + Send>> },
         Packed { body: Pin<Box<CompressionBody<Body>>> },
     }
@@ -60,6 +61,7 @@ impl Body {
 
     /// The engine's own bytes, as they arrive.
     pub fn engine(body: Paced) -> Self {
+        let body = Box::pin(body);
         Self::new(Inner::Engine { body })
     }
 
@@ -140,7 +142,7 @@ impl http_body::Body for Body {
         }
         let frame = match this.inner.project() {
             InnerProj::Bytes { bytes } => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
-            InnerProj::Engine { body } => ready!(body.poll_frame(cx)),
+            InnerProj::Engine { body } => ready!(body.as_mut().poll_frame(cx)),
             InnerProj::Stream { stream } => {
                 let item = ready!(stream.as_mut().poll_next(cx));
                 item.map(|item| item.map(Frame::data))

@@ -20,9 +20,13 @@ impl std::io::Write for Lines {
     }
 }
 
+#[derive(Clone)]
+struct Quiet;
+
 /// Serves one request with `status` and lets `read` treat the answer; the lines logged.
 async fn logged<Fut: Future<Output = ()>>(
     method: Method,
+    quiet: bool,
     status: u16,
     read: impl FnOnce(Response<TracedBody<Full<Bytes>>>) -> Fut,
 ) -> String {
@@ -39,19 +43,30 @@ async fn logged<Fut: Future<Output = ()>>(
         let answer = Response::builder().status(status);
         Ok::<_, BoxError>(answer.body(Full::from("12345")).unwrap())
     });
-    let layer = TraceLayer::new(|_: &Extensions| Route {
-        template: "/items/{id}",
-        quiet: true,
+    // Quiet routes have no other path than their own.
+    let layer = TraceLayer::new(|extensions: &Extensions| match extensions.get::<Quiet>() {
+        Some(Quiet) => Route {
+            template: "/",
+            quiet: true,
+        },
+        None => Route {
+            template: "/items/{id}",
+            quiet: false,
+        },
     });
+    let path = if quiet { "/" } else { "/items/7" };
     let mut request = Request::builder()
         .method(method)
-        .uri("/items/7?token=hidden")
+        .uri(format!("{path}?token=hidden"))
         .header("x-request-id", "abc-1")
         .header("x-auth-key", "hidden")
         .body(())
         .unwrap();
     let peer = SocketAddr::from(([192, 0, 2, 1], 4321));
     request.extensions_mut().insert(Peer(peer));
+    if quiet {
+        request.extensions_mut().insert(Quiet);
+    }
     read(layer.layer(inside).oneshot(request).await.unwrap()).await;
     let lines = lines.0.lock().unwrap().clone();
     String::from_utf8(lines).unwrap()
@@ -63,7 +78,7 @@ async fn to_the_end(answer: Response<TracedBody<Full<Bytes>>>) {
 
 #[tokio::test]
 async fn tells_who_asked_what_and_how_it_went() {
-    let lines = logged(Method::GET, 503, to_the_end).await;
+    let lines = logged(Method::GET, false, 503, to_the_end).await;
     let told = lines.lines().last().unwrap();
     for part in [
         " WARN ",
@@ -82,7 +97,7 @@ async fn tells_who_asked_what_and_how_it_went() {
 
 #[tokio::test]
 async fn puts_what_the_service_logs_inside_the_span() {
-    let lines = logged(Method::GET, 200, to_the_end).await;
+    let lines = logged(Method::GET, false, 200, to_the_end).await;
     let first = lines.lines().next().unwrap();
     assert!(
         first.contains("request{id=\"abc-1\"") && first.ends_with("inside"),
@@ -92,23 +107,30 @@ async fn puts_what_the_service_logs_inside_the_span() {
 
 #[tokio::test]
 async fn is_quiet_about_the_successes_of_a_quiet_route_only() {
-    let success = logged(Method::GET, 200, to_the_end).await;
+    let success = logged(Method::GET, true, 200, to_the_end).await;
     let told = success.lines().last().unwrap();
     assert!(
         told.contains(" DEBUG ") && told.contains("answered"),
         "{told}"
     );
-    let failure = logged(Method::GET, 404, to_the_end).await;
+    let failure = logged(Method::GET, true, 404, to_the_end).await;
     assert!(
         failure.lines().last().unwrap().contains(" INFO "),
         "{failure}"
     );
+    for told in [success, failure] {
+        let last = told.lines().last().unwrap();
+        let span = r#"request{id="abc-1" client=192.0.2.1:4321 method=GET path="/" route="/"}"#;
+        assert!(last.contains(span), "{told}");
+    }
+    let loud = logged(Method::GET, false, 200, to_the_end).await;
+    assert!(loud.lines().last().unwrap().contains(" INFO "), "{loud}");
 }
 
 #[tokio::test]
 async fn tells_a_client_that_left_from_an_answer_to_head() {
-    let left = logged(Method::GET, 200, async |answer| drop(answer)).await;
+    let left = logged(Method::GET, false, 200, async |answer| drop(answer)).await;
     assert!(left.contains("client left status=200"), "{left}");
-    let head = logged(Method::HEAD, 200, async |answer| drop(answer)).await;
+    let head = logged(Method::HEAD, false, 200, async |answer| drop(answer)).await;
     assert!(head.contains("answered status=200"), "{head}");
 }
