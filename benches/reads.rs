@@ -254,10 +254,7 @@ fn quiet(host: String) -> AgentBuilder {
 
 /// A real engine.
 async fn real(engine: &RealEngine, ids: &[String]) -> Vec<report::Row<'static>> {
-    let agent = Agent::builder()
-        .docker_host(engine.docker_host())
-        .start()
-        .await;
+    let agent = quiet(engine.docker_host()).start().await;
     let nginx = Proxy::nginx(&engine.socket(), &agent.key, None);
     let haproxy = Proxy::haproxy(&engine.socket(), &agent.key, None);
     let socket = Server {
