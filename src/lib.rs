@@ -19,7 +19,7 @@
 //! | [`telemetry`] | tracing and metrics set-up; every metric's name |
 //!
 //! The layers themselves are the crate `middleware`, which knows nothing of Docker, and tower-http's;
-//! [`packing`] and [`request_id`] set two of those up. [`health`], [`cat`]
+//! [`packing`] sets one of those up. [`health`], [`cat`]
 //! and [`exposition`] are small programs beside the service: the image's health check, its `cat`, and
 //! what Prometheus reads.
 
@@ -32,7 +32,6 @@ pub mod health;
 pub mod key;
 pub mod logs;
 pub mod packing;
-pub mod request_id;
 pub mod server;
 pub mod service;
 pub mod stack;

@@ -160,25 +160,29 @@ impl<B> Service<Request<B>> for ContainerService {
     }
 }
 
+/// Reads are what is asked for all the time. The rest is boxed once more, since this future is as large as the largest
+/// in it, and each answer pays for that.
 async fn answer(shared: Arc<Shared>, question: Question) -> Answer {
-    let engine = &shared.engine;
-    match question.route.op {
-        Op::Health => Ok(health()),
-        Op::Containers => containers::list(engine, question.query()).await,
-        Op::Container => containers::inspect(engine, &question.name()?).await,
-        Op::Act(action) => containers::act(engine, &question.name()?, action).await,
-        Op::Stop(action) => containers::stop(engine, &question.name()?, action).await,
-        Op::RemoveContainer => containers::remove(engine, &question.name()?).await,
-        Op::Logs => logs::logs(engine, &shared.logs, &question).await,
-        Op::LogStream => logs::stream(engine, &shared.logs, &question).await,
-        Op::LogDownload => logs::download(engine, &shared.logs, &question).await,
-        Op::ManyLogs => logs::many(engine, &shared.logs, &question).await,
-        Op::ContainerStream => push::containers(&shared.push, &question).await,
-        Op::Events => push::events(engine, &shared.push, &question).await,
-        Op::Images => images::list(engine).await,
-        Op::Image => images::inspect(engine, &question.name()?).await,
-        Op::RemoveImage => images::remove(engine, &question.name()?).await,
-    }
+    let (engine, question) = (&shared.engine, &question);
+    let (logs, push) = (&shared.logs, &shared.push);
+    let rest: BoxFuture<'_, Answer> = match question.route.op {
+        Op::Health => return Ok(health()),
+        Op::Containers => return containers::list(engine, question.query()).await,
+        Op::Container => return containers::inspect(engine, &question.name()?).await,
+        Op::Images => return images::list(engine).await,
+        Op::Image => return images::inspect(engine, &question.name()?).await,
+        Op::Act(action) => Box::pin(containers::act(engine, question, action)),
+        Op::Stop(action) => Box::pin(containers::stop(engine, question, action)),
+        Op::RemoveContainer => Box::pin(containers::remove(engine, question)),
+        Op::RemoveImage => Box::pin(images::remove(engine, question)),
+        Op::Logs => Box::pin(logs::logs(engine, logs, question)),
+        Op::LogStream => Box::pin(logs::stream(engine, logs, question)),
+        Op::LogDownload => Box::pin(logs::download(engine, logs, question)),
+        Op::ManyLogs => Box::pin(logs::many(engine, logs, question)),
+        Op::ContainerStream => Box::pin(push::containers(push, question)),
+        Op::Events => Box::pin(push::events(engine, push, question)),
+    };
+    rest.await
 }
 
 fn health() -> Response<Body> {

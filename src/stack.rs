@@ -14,6 +14,7 @@ use middleware::{
     key_watch::KeyWatchLayer,
     metrics::{MetricsLayer, Names},
     refusal::refusal,
+    request_id::RequestIdLayer,
     rescue::RescueLayer,
     timeout::TimeoutLayer,
     trace::{self, TraceLayer},
@@ -23,7 +24,7 @@ use tower::{Service, ServiceBuilder};
 use tower_http::{ServiceBuilderExt, catch_panic::CatchPanicLayer};
 
 use crate::{
-    packing, request_id,
+    packing,
     server::MAX_HEAD,
     service::{Body, Error, rescue, routes},
     telemetry::name as metric,
@@ -58,9 +59,7 @@ where
         // From here on the key does not show where a header is printed.
         .sensitive_request_headers([AUTH_HEADER].into())
         // An id for each request, the client's own if it is fit to be logged; told back in the answer.
-        .map_request(request_id::drop_unfit)
-        .set_x_request_id(request_id::Numbered::new())
-        .propagate_x_request_id()
+        .layer(RequestIdLayer::new())
         // Outside of all that can refuse, so that what is refused is logged and counted too.
         .layer(TraceLayer::new(traced))
         .layer(MetricsLayer::new(METRICS, routes::label))

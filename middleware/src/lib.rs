@@ -9,6 +9,7 @@
 //! | [`conditional`] | answers 304 to a client that has the answer already |
 //! | [`key_watch`] | refuses requests and cuts bodies once a token says that the key file has changed |
 //! | [`metrics`] | counts requests by route, method and status, and times their heads |
+//! | [`request_id`] | gives each request an id and tells it in the answer |
 //! | [`rescue`] | turns errors into answers, so that nothing above it can fail |
 //! | [`timeout`] | bounds the wait for an answer's head, by route |
 //! | [`trace`] | one span a request, one line a finished answer |
@@ -26,6 +27,7 @@ pub mod file_watch;
 pub mod key_watch;
 pub mod metrics;
 pub mod refusal;
+pub mod request_id;
 pub mod rescue;
 pub mod timeout;
 pub mod trace;

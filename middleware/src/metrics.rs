@@ -32,6 +32,7 @@ use std::{
 };
 
 use ::metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use foldhash::fast::FixedState;
 use http::{Extensions, Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
@@ -92,7 +93,8 @@ impl<S, F: Clone> Layer<S> for MetricsLayer<F> {
 struct SeriesTable {
     names: Names,
     in_flight: Gauge,
-    known: RwLock<HashMap<(&'static str, &'static str, u16), Series>>,
+    // Hashed in a quick way: a client cannot choose what is in here.
+    known: RwLock<HashMap<(&'static str, &'static str, u16), Series, FixedState>>,
 }
 
 #[derive(Clone)]

@@ -31,11 +31,13 @@ use std::{
 };
 
 use bytes::Buf;
-use http::{Extensions, HeaderValue, Method, Request, Response};
+use http::{Extensions, HeaderName, HeaderValue, Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
-use tracing::{Span, debug, info, info_span, warn};
+use tracing::{Level, Span, debug, enabled, info, info_span, warn};
+
+use crate::request_id;
 
 /// The other end of the connection, as an extension of the request.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +51,8 @@ pub struct Route {
     /// Whether its successes are for DEBUG only, and without a span. Its template must be its path.
     pub quiet: bool,
 }
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Wraps a service in [`Trace`].
 #[derive(Clone, Debug)]
@@ -146,9 +150,9 @@ impl Asked {
         let headers = request.headers();
         let peer = request.extensions().get::<Peer>();
         Self {
-            id: headers.get("x-request-id").cloned(),
+            id: headers.get(request_id::HEADER).cloned(),
             client: peer.map(|Peer(address)| *address),
-            forwarded_for: headers.get("x-forwarded-for").cloned(),
+            forwarded_for: headers.get(FORWARDED_FOR).cloned(),
             method: request.method().clone(),
         }
     }
@@ -195,10 +199,11 @@ enum End {
 
 impl Drop for Tale {
     fn drop(&mut self) {
-        let is_fine = matches!((&self.end, self.head), (End::Reached, Some((..400, _))));
-        if let Some(asked) = &self.asked
-            && (!is_fine || tracing::enabled!(tracing::Level::DEBUG))
-        {
+        if let Some(asked) = &self.asked {
+            let is_fine = matches!((&self.end, self.head), (End::Reached, Some((..400, _))));
+            if is_fine && !enabled!(Level::DEBUG) {
+                return;
+            }
             // A quiet route is its own path.
             self.span = asked.span(self.route.template, self.route.template);
         }

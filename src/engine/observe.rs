@@ -7,6 +7,7 @@ use std::{
     time::Instant,
 };
 
+use foldhash::fast::FixedState;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use super::Error;
@@ -15,7 +16,7 @@ use crate::telemetry::name as metric;
 /// The series, each looked up by name once. Of the recorder that is installed when the engine is first asked.
 struct Series {
     reachable: Gauge,
-    calls: RwLock<HashMap<(&'static str, &'static str), Call>>,
+    calls: RwLock<HashMap<(&'static str, &'static str), Call, FixedState>>,
 }
 
 #[derive(Clone)]

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{Request, Response, Uri, header::HOST};
+use http::{HeaderValue, Request, Response, Uri, header::HOST};
 use http_body_util::{Empty, Full};
 use hyper::{
     body::Incoming,
@@ -49,7 +49,8 @@ pub struct Wire {
     connector: Connector,
     /// For all else.
     idle: Idle<Socket>,
-    authority: Arc<str>,
+    /// The engine's host and port, as requests name them.
+    host: HeaderValue,
 }
 
 /// An answer whose connection is kept once it has been read.
@@ -73,13 +74,14 @@ impl Wire {
             client,
             connector,
             idle: Idle::default(),
-            authority: address.authority().into(),
+            host: HeaderValue::try_from(address.authority())
+                .expect("an address has a valid authority"),
         }
     }
 
     /// Where requests must be addressed to: `http://host[:port]`.
     pub fn base(&self) -> String {
-        format!("http://{}", self.authority)
+        format!("http://{}", self.connector.address.authority())
     }
 
     /// Sends a request and waits for the head of its answer, whatever its status.
@@ -105,6 +107,12 @@ impl Wire {
                 Err(_) => self.idle.clear(),
             }
         }
+        // Boxed, since it is rare and would make the future of each question larger.
+        Box::pin(self.get_anew(path)).await
+    }
+
+    /// Gets `path` over a new connection.
+    async fn get_anew(&self, path: &str) -> Result<Response<Kept>, Error> {
         let (stream, permit) = self.connect().await?;
         let socket = Socket {
             io: TokioIo::new(stream),
@@ -134,7 +142,7 @@ impl Wire {
     }
 
     fn question(&self, path: &str) -> Result<Request<Empty<Bytes>>, Error> {
-        let request = Request::get(path).header(HOST, &*self.authority);
+        let request = Request::get(path).header(HOST, &self.host);
         request.body(Empty::new()).map_err(Error::broken)
     }
 

@@ -6,7 +6,7 @@ use http::{HeaderValue, Response};
 use http_body_util::{BodyExt, Limited};
 use middleware::timeout::Elapsed;
 
-use super::{Answer, Body, Error, body, query::ListParams};
+use super::{Answer, Body, Error, Question, body, query::ListParams};
 use crate::engine::{self, Action, ContainerId, Engine, Facts};
 
 /// How much longer than its grace period a stop may take.
@@ -36,18 +36,23 @@ pub(super) async fn inspect(engine: &Engine, id: &ContainerId) -> Answer {
 }
 
 /// Acts, and answers what the container is then.
-pub(super) async fn act(engine: &Engine, id: &ContainerId, action: Action) -> Answer {
+pub(super) async fn act(engine: &Engine, question: &Question, action: Action) -> Answer {
+    act_on(engine, &question.name()?, action).await
+}
+
+async fn act_on(engine: &Engine, id: &ContainerId, action: Action) -> Answer {
     engine.act(id, action).await?;
     Ok(body::untouched(engine.container(id).await?))
 }
 
 /// Acts in a way that waits for the container to stop: for as long as that may take, and not for ever on
 /// an engine that hangs.
-pub(super) async fn stop(engine: &Engine, id: &ContainerId, action: Action) -> Answer {
+pub(super) async fn stop(engine: &Engine, question: &Question, action: Action) -> Answer {
+    let id = &question.name()?;
     let facts = within(MARGIN, async { Ok(engine.facts(id).await?) }).await?;
     match grace(&facts) {
-        Some(grace) => within(grace + MARGIN, act(engine, id, action)).await,
-        None => act(engine, id, action).await,
+        Some(grace) => within(grace + MARGIN, act_on(engine, id, action)).await,
+        None => act_on(engine, id, action).await,
     }
 }
 
@@ -69,8 +74,9 @@ fn grace(facts: &Facts) -> Option<Duration> {
     }
 }
 
-pub(super) async fn remove(engine: &Engine, id: &ContainerId) -> Answer {
-    engine.remove_container(id).await?;
+pub(super) async fn remove(engine: &Engine, question: &Question) -> Answer {
+    let id: ContainerId = question.name()?;
+    engine.remove_container(&id).await?;
     Ok(removed("Container", id.as_str()))
 }
 

@@ -1,6 +1,6 @@
 //! Images: list, inspect, remove.
 
-use super::{Answer, body, containers::removed};
+use super::{Answer, Question, body, containers::removed};
 use crate::engine::{Engine, ImageName};
 
 pub(super) async fn list(engine: &Engine) -> Answer {
@@ -11,7 +11,8 @@ pub(super) async fn inspect(engine: &Engine, name: &ImageName) -> Answer {
     Ok(body::varying(body::untouched(engine.image(name).await?)))
 }
 
-pub(super) async fn remove(engine: &Engine, name: &ImageName) -> Answer {
-    engine.remove_image(name).await?;
+pub(super) async fn remove(engine: &Engine, question: &Question) -> Answer {
+    let name: ImageName = question.name()?;
+    engine.remove_image(&name).await?;
     Ok(removed("Image", name.as_str()))
 }
