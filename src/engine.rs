@@ -74,8 +74,7 @@ impl Engine {
 
     /// One container, as the engine inspects it.
     pub async fn container(&self, id: &ContainerId) -> Result<raw::Answer, Error> {
-        let path = format!("/containers/{id}/json");
-        observe("container_inspect", self.raw.get(&path)).await
+        observe("container_inspect", self.raw.get(&id.path())).await
     }
 
     /// The same as a whole, if it is not too long to be true.

@@ -1,5 +1,8 @@
 //! Listeners, connections and their limits, and the drain.
 
+mod gather;
+mod head_timer;
+
 use std::{
     cell::RefCell,
     convert::Infallible,
@@ -16,10 +19,7 @@ use http::{Request, Response};
 use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, server::conn::http1};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
-};
+use hyper_util::server::graceful::GracefulShutdown;
 use metrics::gauge;
 use middleware::{BoxError, trace::Peer};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -32,6 +32,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt, util::Oneshot};
 
+use self::{gather::Gather, head_timer::HeadTimer};
 use crate::telemetry::name as metric;
 
 /// How long a client may take to send a request's head, and how long a connection may be unused.
@@ -161,8 +162,7 @@ impl Listener {
         let open = gauge!(metric::CONNECTIONS, "listener" => self.name);
         open.set(0.0);
         let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
+        http.header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(MAX_HEAD);
         // Above the limit connections wait in the backlog; they are not turned away.
         while let Some(permit) = stop
@@ -182,7 +182,10 @@ impl Listener {
                     request.map(ignore)
                 });
             let service = OneByOne(RefCell::new(service));
-            let connection = http.serve_connection(TokioIo::new(stream), service);
+            let connection = http
+                .clone()
+                .timer(HeadTimer::default())
+                .serve_connection(Gather::new(stream), service);
             let connection = graceful.watch(connection);
             let open = open.clone();
             tokio::spawn(async move {

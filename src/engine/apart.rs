@@ -36,9 +36,11 @@ impl<I: Read + Write + Unpin> Line<I> {
     pub(super) async fn open(io: I, read_ahead: usize) -> hyper::Result<Self> {
         let (sender, connection) = Builder::new()
             .max_buf_size(read_ahead)
+            // A question is one short piece.
+            .writev(false)
             .handshake(io)
             .await?;
-        let driver = Driver(Some(connection));
+        let driver = Driver(Some(Box::new(connection)));
         Ok(Self { sender, driver })
     }
 
@@ -133,8 +135,9 @@ impl<I: Read + Write + Unpin> fmt::Debug for Apart<I> {
     }
 }
 
-/// What moves bytes, until the connection is over. How it ends is told where the answer is read.
-struct Driver<I: Read + Write + Unpin>(Option<Connection<I, Empty<Bytes>>>);
+/// What moves bytes, until the connection is over. How it ends is told where the answer is read. Boxed, since answers are
+/// moved a lot.
+struct Driver<I: Read + Write + Unpin>(Option<Box<Connection<I, Empty<Bytes>>>>);
 
 impl<I: Read + Write + Unpin> Driver<I> {
     /// What `wanted` gives, if need be after the connection has been moved on.
@@ -153,7 +156,7 @@ impl<I: Read + Write + Unpin> Driver<I> {
 
     fn advance(&mut self, cx: &mut Context<'_>) {
         if let Some(connection) = &mut self.0
-            && Pin::new(connection).poll(cx).is_ready()
+            && Pin::new(&mut **connection).poll(cx).is_ready()
         {
             self.0 = None;
         }

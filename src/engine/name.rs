@@ -19,6 +19,11 @@ impl ContainerId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Where the engine inspects it.
+    pub(crate) fn path(&self) -> String {
+        ["/containers/", &self.0, "/json"].concat()
+    }
 }
 
 impl FromStr for ContainerId {

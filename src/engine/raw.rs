@@ -263,7 +263,7 @@ impl Raw {
     }
 
     pub(super) async fn facts(&self, id: &ContainerId) -> Result<Facts, Error> {
-        let answer = self.fetch(&format!("/containers/{id}/json")).await?;
+        let answer = self.fetch(&id.path()).await?;
         let bytes = read(answer.into_body()).await?;
         serde_json::from_slice(&bytes).map_err(Error::broken)
     }

@@ -30,6 +30,9 @@ impl<T: FromStr<Err = InvalidName>> Name for T {}
 ///
 /// [`Error::Bad`] for a broken escape and for a name that does not fit its grammar.
 pub fn name<T: Name>(segment: &str) -> Result<T, Error> {
+    if !segment.contains('%') {
+        return parsed(segment);
+    }
     let broken = || Error::Bad("The path holds a broken escape.".into());
     if !escapes_are_whole(segment) {
         return Err(broken());
@@ -37,8 +40,12 @@ pub fn name<T: Name>(segment: &str) -> Result<T, Error> {
     let text = percent_decode_str(segment)
         .decode_utf8()
         .map_err(|_| broken())?;
+    parsed(&text)
+}
+
+fn parsed<T: Name>(text: &str) -> Result<T, Error> {
     text.parse()
-        .map_err(|error| Error::Bad(format!("{:?} is {error}.", text.as_ref())))
+        .map_err(|error| Error::Bad(format!("{text:?} is {error}.")))
 }
 
 /// Whether two hex digits follow each `%`; the decoder would hand on what it cannot read.
