@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 /// Pieces that are shorter together, in bytes, are written as one: a head and a short body.
-const SHORT: usize = 1024;
+const SHORT: usize = 512;
 
 /// A stream that gathers short pieces before it writes them: the system takes longer to do that.
 #[derive(Debug)]
