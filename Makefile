@@ -21,10 +21,10 @@ test: ## run every test, against a real engine and real proxies
 	@cargo fetch --locked
 	@tests/isolated.sh cargo test --workspace --locked $(ARGS)
 
-bench: ## measure; BENCHES names the bench targets
+bench: ## measure; BENCHES names the bench targets; all are run, and it fails where one is over its limit
 	@tests/setup.sh build engine load
 	@cargo fetch --locked
-	@tests/isolated.sh cargo bench --locked $(BENCHES:%=--bench %) $(ARGS)
+	@tests/isolated.sh cargo bench --locked --no-fail-fast $(BENCHES:%=--bench %) $(ARGS)
 
 fuzz: ## fuzz each of FUZZ_TARGETS for FUZZ_SECONDS; see fuzz/Cargo.toml
 	@tests/setup.sh build fuzz

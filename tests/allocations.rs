@@ -155,11 +155,11 @@ fn free() -> SocketAddr {
 #[test]
 fn health_costs_few() {
     let (count, _) = allocations("/");
-    assert!(count <= 16.1, "{count} allocations");
+    assert!(count <= 11.1, "{count} allocations");
 }
 
 #[test]
 fn an_inspect_costs_few() {
     let (count, _) = allocations("/containers/abc");
-    assert!(count <= 39.1, "{count} allocations");
+    assert!(count <= 33.1, "{count} allocations");
 }

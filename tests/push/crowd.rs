@@ -1,11 +1,14 @@
-//! A hundred who watch, while twenty containers come and go.
+//! Many who watch: a hundred while twenty containers come and go, and as many as there may be.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use docker_ps_agent::telemetry::name;
+use futures_util::future::join_all;
 use serde_json::Value;
 
+use super::Stage;
 use crate::metrics::samples::Samples;
 use crate::support::agent::Agent;
 use crate::support::client::EventStream;
@@ -13,6 +16,8 @@ use crate::support::dockerd::RealEngine;
 use crate::support::wait::{self, SOON};
 
 const LISTENERS: usize = 100;
+/// Of streams of both kinds.
+const MOST: usize = 4096;
 const CONTAINERS: usize = 20;
 const TIME: Duration = Duration::from_secs(60);
 
@@ -132,4 +137,39 @@ async fn each_knows_in_the_end_what_there_is() {
     for (_, task) in listeners {
         task.abort();
     }
+}
+
+#[tokio::test]
+async fn refuses_more_streams_than_there_may_be() {
+    let stage = Stage::with("[]").await;
+    let mut open = Vec::new();
+    while open.len() < MOST {
+        // At once, since each new one waits for a new list; of both kinds, since they share the limit.
+        let some = (0..256).map(|number| {
+            stage
+                .agent
+                .open(["/containers/stream", "/events"][number % 2])
+        });
+        for stream in join_all(some).await {
+            assert_eq!(stream.status, 200, "stream {}", open.len());
+            open.push(stream);
+        }
+    }
+    let listeners = async || {
+        let samples = Samples::of(&stage.agent).await;
+        ["containers", "events"].map(|stream| samples.sum(name::LISTENERS, &[("stream", stream)]))
+    };
+    assert_eq!(listeners().await, [MOST as f64 / 2.0; 2]);
+    for path in ["/containers/stream", "/events"] {
+        let refused = stage.agent.get(path).await;
+        assert_eq!(refused.status, 503);
+        assert!(refused.header("retry-after").is_some());
+        assert!(refused.json()["message"].is_string());
+    }
+    drop(open);
+    wait::until("all have left", SOON, async || {
+        listeners().await == [0.0; 2]
+    })
+    .await;
+    assert_eq!(stage.agent.open("/events").await.status, 200);
 }
