@@ -21,22 +21,23 @@
 //! # }
 //! ```
 
+mod series;
+
 use std::{
-    collections::HashMap,
-    fmt,
     future::Future,
     pin::Pin,
-    sync::{Arc, PoisonError, RwLock},
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Instant,
 };
 
-use ::metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
-use foldhash::fast::FixedState;
+use ::metrics::{Gauge, counter, gauge, histogram};
 use http::{Extensions, Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
+
+pub use self::series::Timed;
 
 /// The status under which a request is counted whose client left before the answer.
 const CLIENT_LEFT: u16 = 499;
@@ -71,7 +72,7 @@ impl<F> MetricsLayer<F> {
             series: Arc::new(SeriesTable {
                 names,
                 in_flight,
-                known: RwLock::default(),
+                answers: Timed::default(),
             }),
             route,
         }
@@ -89,52 +90,13 @@ impl<S, F: Clone> Layer<S> for MetricsLayer<F> {
     }
 }
 
-/// The handles of every series met so far, so that each is looked up by name once.
+/// The handles of every series met so far.
+#[derive(Debug)]
 struct SeriesTable {
     names: Names,
     in_flight: Gauge,
-    // Hashed in a quick way: a client cannot choose what is in here.
-    known: RwLock<HashMap<(&'static str, &'static str, u16), Series, FixedState>>,
-}
-
-#[derive(Clone)]
-struct Series {
-    requests: Counter,
-    seconds: Histogram,
-}
-
-impl SeriesTable {
-    fn record(&self, route: &'static str, method: &'static str, status: u16, begun: Instant) {
-        let key = (route, method, status);
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(series) = known.get(&key) {
-            return series.record(begun);
-        }
-        drop(known);
-        let series = Series {
-            requests: counter!(self.names.requests,
-                "route" => route, "method" => method, "status" => status.to_string()),
-            seconds: histogram!(self.names.seconds, "route" => route, "method" => method),
-        };
-        series.record(begun);
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        known.insert(key, series);
-    }
-}
-
-impl Series {
-    fn record(&self, begun: Instant) {
-        self.requests.increment(1);
-        self.seconds.record(begun.elapsed());
-    }
-}
-
-impl fmt::Debug for SeriesTable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SeriesTable")
-            .field("names", &self.names)
-            .finish_non_exhaustive()
-    }
+    /// By route, method and status.
+    answers: Timed<(&'static str, &'static str, u16)>,
 }
 
 /// The label of a method; those that no route has share one, since a client can make them up.
@@ -200,8 +162,14 @@ struct Flight {
 impl Flight {
     fn answer(&mut self, status: u16) {
         self.answered = true;
-        self.series
-            .record(self.route, self.method, status, self.begun);
+        let (route, method, names) = (self.route, self.method, &self.series.names);
+        let key = (route, method, status);
+        self.series.answers.record(key, self.begun, || {
+            let requests = counter!(names.requests,
+                "route" => route, "method" => method, "status" => status.to_string());
+            let seconds = histogram!(names.seconds, "route" => route, "method" => method);
+            (requests, seconds)
+        });
     }
 }
 

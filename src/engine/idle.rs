@@ -69,9 +69,7 @@ impl<I: Read + Write + Unpin> Idle<I> {
         let lines = std::mem::take(&mut lock(&self.0).lines);
         drop(lines);
     }
-}
 
-impl<I: Read + Write + Unpin> Idle<I> {
     /// Keeps one more, if there are not many.
     pub(super) fn put(&self, line: Line<I>) {
         let mut shelf = lock(&self.0);

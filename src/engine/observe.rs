@@ -1,59 +1,18 @@
 //! What the metrics tell of the engine.
 
-use std::{
-    collections::HashMap,
-    future::Future,
-    sync::{LazyLock, PoisonError, RwLock},
-    time::Instant,
-};
+use std::{future::Future, sync::LazyLock, time::Instant};
 
-use foldhash::fast::FixedState;
-use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use metrics::{Gauge, counter, gauge, histogram};
+use middleware::metrics::Timed;
 
 use super::Error;
 use crate::telemetry::name as metric;
 
-/// The series, each looked up by name once. Of the recorder that is installed when the engine is first asked.
-struct Series {
-    reachable: Gauge,
-    calls: RwLock<HashMap<(&'static str, &'static str), Call, FixedState>>,
-}
+/// Of the recorder that is installed when the engine is first asked.
+static REACHABLE: LazyLock<Gauge> = LazyLock::new(|| gauge!(metric::ENGINE_REACHABLE));
 
-#[derive(Clone)]
-struct Call {
-    count: Counter,
-    seconds: Histogram,
-}
-
-static SERIES: LazyLock<Series> = LazyLock::new(|| Series {
-    reachable: gauge!(metric::ENGINE_REACHABLE),
-    calls: RwLock::default(),
-});
-
-impl Series {
-    fn record(&self, operation: &'static str, outcome: &'static str, begun: Instant) {
-        let key = (operation, outcome);
-        let known = self.calls.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(call) = known.get(&key) {
-            return call.record(begun);
-        }
-        drop(known);
-        let call = Call {
-            count: counter!(metric::ENGINE_CALLS, "operation" => operation, "outcome" => outcome),
-            seconds: histogram!(metric::ENGINE_SECONDS, "operation" => operation),
-        };
-        call.record(begun);
-        let mut known = self.calls.write().unwrap_or_else(PoisonError::into_inner);
-        known.insert(key, call);
-    }
-}
-
-impl Call {
-    fn record(&self, begun: Instant) {
-        self.count.increment(1);
-        self.seconds.record(begun.elapsed());
-    }
-}
+/// By operation and outcome.
+static CALLS: LazyLock<Timed<(&str, &str)>> = LazyLock::new(Timed::default);
 
 /// Times one call, counts its outcome, and keeps the gauge of the engine's reachability.
 pub(super) async fn observe<T>(
@@ -71,7 +30,7 @@ pub(super) async fn observe<T>(
         Err(error) => error.outcome(),
     };
     let reachable = !matches!(result, Err(Error::Unreachable(_)));
-    SERIES.reachable.set(f64::from(u8::from(reachable)));
+    REACHABLE.set(f64::from(u8::from(reachable)));
     if let Err(error) = &result {
         tracing::debug!(operation, %error, "engine call failed");
     }
@@ -87,6 +46,12 @@ struct Observed {
 
 impl Drop for Observed {
     fn drop(&mut self) {
-        SERIES.record(self.operation, self.outcome, self.begun);
+        let (operation, outcome) = (self.operation, self.outcome);
+        CALLS.record((operation, outcome), self.begun, || {
+            let calls =
+                counter!(metric::ENGINE_CALLS, "operation" => operation, "outcome" => outcome);
+            let seconds = histogram!(metric::ENGINE_SECONDS, "operation" => operation);
+            (calls, seconds)
+        });
     }
 }

@@ -114,12 +114,8 @@ impl Wire {
     /// Gets `path` over a new connection.
     async fn get_anew(&self, path: &str) -> Result<Response<Kept>, Error> {
         let (stream, permit) = self.connect().await?;
-        let socket = Socket {
-            io: TokioIo::new(stream),
-            _permit: permit,
-        };
         self.idle.sweep();
-        let line = Line::open(socket, READ_AHEAD)
+        let line = Line::open(Socket::new(stream, permit), READ_AHEAD)
             .await
             .map_err(Error::broken)?;
         let answer = line.send(self.question(path)?, Some(self.idle.clone()));
@@ -178,10 +174,7 @@ impl Service<Uri> for Connector {
         let connector = self.clone();
         Box::pin(async move {
             let (stream, permit) = connector.connect().await?;
-            Ok(Socket {
-                io: TokioIo::new(stream),
-                _permit: permit,
-            })
+            Ok(Socket::new(stream, permit))
         })
     }
 }
@@ -209,6 +202,15 @@ type Stream = Either<UnixStream, TcpStream>;
 pub struct Socket {
     io: TokioIo<Stream>,
     _permit: OwnedSemaphorePermit,
+}
+
+impl Socket {
+    fn new(stream: Stream, permit: OwnedSemaphorePermit) -> Self {
+        Self {
+            io: TokioIo::new(stream),
+            _permit: permit,
+        }
+    }
 }
 
 impl Connection for Socket {
