@@ -12,10 +12,7 @@ use tower_http::{
     },
 };
 
-use crate::service::{
-    Body,
-    routes::{Kind, Located, Op},
-};
+use crate::service::Body;
 
 /// Which answers are packed, were they asked for so.
 pub type Which = And<fn(StatusCode, Version, &HeaderMap, &Extensions) -> bool, SizeAbove>;
@@ -46,9 +43,7 @@ pub fn choose<B>(mut request: Request<B>) -> Request<B> {
     if !request.headers().contains_key(ACCEPT_ENCODING) {
         return request;
     }
-    let packs = Located::of(request.extensions())
-        .is_some_and(|route| route.kind == Kind::Read || route.op == Op::LogDownload);
-    let coding = if packs { best(request.headers()) } else { None };
+    let coding = best(request.headers());
     let headers = request.headers_mut();
     match coding {
         Some(coding) => headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(coding)),
@@ -124,15 +119,14 @@ pub fn body(answer: Response<CompressionBody<Body>>) -> Response<Body> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::routes;
 
     /// What those inside see of a request's `Accept-Encoding`.
-    fn seen(path: &str, accepted: &[&'static str]) -> Option<String> {
-        let mut request = Request::builder().uri(path);
+    fn seen(accepted: &[&'static str]) -> Option<String> {
+        let mut request = Request::builder();
         for accepted in accepted {
             request = request.header(ACCEPT_ENCODING, *accepted);
         }
-        let request = choose(routes::locate(request.body(()).unwrap()));
+        let request = choose(request.body(()).unwrap());
         let mut values = request.headers().get_all(ACCEPT_ENCODING).iter();
         let seen = values.next().map(|value| value.to_str().unwrap().into());
         assert!(values.next().is_none());
@@ -140,26 +134,10 @@ mod tests {
     }
 
     #[test]
-    fn only_reads_and_downloads_are_packed() {
-        for path in [
-            "/",
-            "/containers/a/logs",
-            "/containers/a/logs/stream",
-            "/containers/a/stop",
-            "/x",
-        ] {
-            assert_eq!(seen(path, &["gzip"]), None, "{path}");
-        }
-        for path in ["/containers", "/images/a", "/containers/a/logs/download"] {
-            assert_eq!(seen(path, &["gzip"]).as_deref(), Some("gzip"), "{path}");
-            assert_eq!(seen(path, &[]), None, "{path}");
-        }
-    }
-
-    #[test]
     fn chooses_what_the_client_likes_best() {
         for (accepted, coding) in [
-            (&["gzip"][..], Some("gzip")),
+            (&[][..], None),
+            (&["gzip"], Some("gzip")),
             (&["gzip, deflate, br, zstd"], Some("zstd")),
             (&["zstd;q=0.5, gzip"], Some("gzip")),
             (&["ZSTD ; q=0.8", "x-gzip;q=0.801"], Some("gzip")),
@@ -176,11 +154,7 @@ mod tests {
             (&["gzip;level=1"], None),
             (&[""], None),
         ] {
-            assert_eq!(
-                seen("/containers", accepted).as_deref(),
-                coding,
-                "{accepted:?}"
-            );
+            assert_eq!(seen(accepted).as_deref(), coding, "{accepted:?}");
         }
     }
 }

@@ -8,6 +8,7 @@ use std::{
     convert::Infallible,
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
@@ -250,14 +251,14 @@ where
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = Either<S::Future, Oneshot<S, R>>;
+    type Future = Either<S::Future, Pin<Box<Oneshot<S, R>>>>;
 
     fn call(&self, request: R) -> Self::Future {
         let mut service = self.0.borrow_mut();
         // Mostly it is ready; else a clone waits until it is.
         match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => Either::Left(service.call(request)),
-            _ => Either::Right(service.clone().oneshot(request)),
+            _ => Either::Right(Box::pin(service.clone().oneshot(request))),
         }
     }
 }

@@ -11,14 +11,14 @@ pub mod routes;
 mod stream;
 
 use std::{
-    future::{Ready, ready},
+    pin::Pin,
     str::FromStr,
     sync::Arc,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, Either};
+use futures_util::future::BoxFuture;
 use http::{HeaderValue, Request, Response, Uri, Version, header::ACCEPT_ENCODING};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
@@ -130,7 +130,7 @@ impl ContainerService {
 impl<B> Service<Request<B>> for ContainerService {
     type Response = Response<Body>;
     type Error = Error;
-    type Future = Either<Ready<Answer>, BoxFuture<'static, Answer>>;
+    type Future = Answering;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
         Poll::Ready(Ok(()))
@@ -140,14 +140,13 @@ impl<B> Service<Request<B>> for ContainerService {
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (parts, _) = request.into_parts();
         let Some(route) = Located::of(&parts.extensions) else {
-            return Either::Left(ready(Err(Error::NoSuchPath)));
+            return Answering::NoSuchPath;
         };
         if !route.takes(&parts.method) {
-            return Either::Left(ready(Err(Error::MethodNotAllowed(route.allow()))));
+            return Answering::NotAllowed(route);
         }
-        // The one answer that waits for nobody costs no box either.
         if route.op == Op::Health {
-            return Either::Left(ready(Ok(health())));
+            return Answering::Healthy;
         }
         let question = Question {
             route,
@@ -156,7 +155,33 @@ impl<B> Service<Request<B>> for ContainerService {
             last_event_id: parts.headers.get("last-event-id").cloned(),
             may_pack: parts.headers.contains_key(ACCEPT_ENCODING),
         };
-        Either::Right(Box::pin(answer(Arc::clone(&self.shared), question)))
+        Answering::Asked(Box::pin(answer(Arc::clone(&self.shared), question)))
+    }
+}
+
+/// The future of [`ContainerService`]. What waits for nobody costs no box, and is made no sooner than it is wanted, since
+/// futures are moved a lot.
+pub enum Answering {
+    /// Of a path that no route has.
+    NoSuchPath,
+    /// Of a method that the route does not answer.
+    NotAllowed(&'static Route),
+    /// `OK`.
+    Healthy,
+    /// By a handler.
+    Asked(BoxFuture<'static, Answer>),
+}
+
+impl Future for Answering {
+    type Output = Answer;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+        Poll::Ready(match &mut *self {
+            Self::NoSuchPath => Err(Error::NoSuchPath),
+            Self::NotAllowed(route) => Err(Error::MethodNotAllowed(route.allow())),
+            Self::Healthy => Ok(health()),
+            Self::Asked(answer) => return answer.as_mut().poll(cx),
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{any::Any, convert::Infallible};
 
 use bytes::Bytes;
-use http::{Extensions, HeaderName, Request, Response, StatusCode, uri::PathAndQuery};
+use http::{Extensions, HeaderName, Request, Response, StatusCode};
 use http_body_util::Full;
 use metrics::counter;
 use middleware::{
@@ -11,11 +11,13 @@ use middleware::{
     auth::{AuthLayer, KeyDigest},
     coalesce::{self, CoalesceLayer},
     conditional::{self, ConditionalLayer},
+    head_limit::HeadLimitLayer,
     key_watch::KeyWatchLayer,
     metrics::{MetricsLayer, Names},
     refusal::refusal,
     request_id::RequestIdLayer,
     rescue::RescueLayer,
+    switch::SwitchLayer,
     timeout::TimeoutLayer,
     trace::{self, TraceLayer},
 };
@@ -26,7 +28,7 @@ use tower_http::{ServiceBuilderExt, catch_panic::CatchPanicLayer};
 use crate::{
     packing,
     server::MAX_HEAD,
-    service::{Body, Error, rescue, routes},
+    service::{Body, rescue, routes},
     telemetry::name as metric,
 };
 
@@ -72,43 +74,32 @@ where
             counter!(metric::REFUSED_KEYS, "reason" => "missing"),
             counter!(metric::REFUSED_KEYS, "reason" => "wrong"),
         ))
+        // The server lets longer heads through that come in few reads. Inside auth: without the key it is 401.
+        .layer(HeadLimitLayer::new(MAX_HEAD))
         // Errors exist below this line only.
         .layer(RescueLayer::new(rescue))
-        // The server lets heads through that come in few reads. Inside auth: without the key it is 401.
-        .filter(fits::<B>)
         // Inside rescue, so that a timeout is answered. Until the head: streams are not cut. Outside of what is
         // shared: each asker has a time of its own.
         .layer(TimeoutLayer::new(routes::limit))
-        // Sees the tag of what would be sent, packed or not.
-        .layer(ConditionalLayer)
-        // First, since an answer is shared by those who get it in the same form.
-        .map_request(packing::choose)
-        // Reads only. All below is done once for all who share a call.
-        .layer(
-            CoalesceLayer::new(routes::shared_key, Body::put_back, SHARED)
-                .seal(conditional::tag)
-                .count(counter!(metric::SHARED_ANSWERS)),
-        )
-        // Errors never come by here, so a refusal is never packed.
-        .map_response(packing::body)
-        .layer(packing::layer())
+        // What stands in here is for reads and downloads only; all else goes past it.
+        .layer(SwitchLayer::new(
+            routes::has_forms,
+            ServiceBuilder::new()
+                // Sees the tag of what would be sent, packed or not.
+                .layer(ConditionalLayer)
+                // First, since an answer is shared by those who get it in the same form.
+                .map_request(packing::choose)
+                // Reads only. All below is done once for all who share a call.
+                .layer(
+                    CoalesceLayer::new(routes::shared_key, Body::put_back, SHARED)
+                        .seal(conditional::tag)
+                        .count(counter!(metric::SHARED_ANSWERS)),
+                )
+                // Errors never come by here, so a refusal is never packed.
+                .map_response(packing::body)
+                .layer(packing::layer()),
+        ))
         .service(service)
-}
-
-/// Refuses a request whose head is too long, which the server has let through where it came in few reads.
-fn fits<B>(request: Request<B>) -> Result<Request<B>, Error> {
-    let target = request
-        .uri()
-        .path_and_query()
-        .map_or("", PathAndQuery::as_str);
-    let mut len = request.method().as_str().len() + target.len() + "  HTTP/1.1\r\n\r\n".len();
-    for (name, value) in request.headers() {
-        len += name.as_str().len() + value.len() + ": \r\n".len();
-    }
-    if len > MAX_HEAD {
-        return Err(Error::HeadTooLong);
-    }
-    Ok(request)
 }
 
 fn traced(extensions: &Extensions) -> trace::Route {

@@ -114,32 +114,26 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        // An answer that was under way when the key changed is not handed out either.
         let answer = match this.inner.as_pin_mut() {
-            Some(inner) => {
-                let answer = ready!(inner.poll(cx))?;
-                // An answer that was under way when the key changed is not handed out either.
-                if this.changed.is_cancelled() {
-                    None
-                } else {
-                    Some(answer)
-                }
-            }
+            Some(inner) => Some(ready!(inner.poll(cx))?).filter(|_| !this.changed.is_cancelled()),
             None => None,
         };
-        let answer = answer.unwrap_or_else(|| {
-            refusal(
+        Poll::Ready(Ok(match answer {
+            Some(answer) => answer.map(|inner| CutBody {
+                inner,
+                cut: Some(Cut {
+                    changed: Arc::clone(this.changed),
+                    wake: None,
+                }),
+            }),
+            None => refusal::<ResBody>(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The auth key has changed; the service is terminating.",
             )
-        });
-        Poll::Ready(Ok(answer.map(|inner| CutBody {
-            inner,
-            // A refusal itself must get out whole.
-            cut: (!this.changed.is_cancelled()).then(|| Cut {
-                changed: Arc::clone(this.changed),
-                wake: None,
-            }),
-        })))
+            // It must get out whole.
+            .map(|inner| CutBody { inner, cut: None }),
+        }))
     }
 }
 

@@ -7,10 +7,12 @@
 //! | [`auth`] | lets a request through if its key's digest is the stored one, in constant time |
 //! | [`coalesce`] | lets identical reads that wait together share one call, none older than its question |
 //! | [`conditional`] | answers 304 to a client that has the answer already |
+//! | [`head_limit`] | refuses a request whose head is too long |
 //! | [`key_watch`] | refuses requests and cuts bodies once a token says that the key file has changed |
 //! | [`metrics`] | counts requests by route, method and status, and times their heads |
 //! | [`request_id`] | gives each request an id and tells it in the answer |
 //! | [`rescue`] | turns errors into answers, so that nothing above it can fail |
+//! | [`switch`] | takes some requests through layers that all others go past |
 //! | [`timeout`] | bounds the wait for an answer's head, by route |
 //! | [`trace`] | one span a request, one line a finished answer |
 //!
@@ -24,11 +26,13 @@ pub mod auth;
 pub mod coalesce;
 pub mod conditional;
 pub mod file_watch;
+pub mod head_limit;
 pub mod key_watch;
 pub mod metrics;
 pub mod refusal;
 pub mod request_id;
 pub mod rescue;
+pub mod switch;
 pub mod timeout;
 pub mod trace;
 

@@ -20,7 +20,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -93,9 +93,9 @@ pin_project! {
         #[pin]
         inner: F,
         limit: Option<Duration>,
-        // Started when the answer is first waited for: one that is ready at once costs no timer.
-        #[pin]
-        clock: Option<Sleep>,
+        // Started when the answer is first waited for: one that is ready at once costs no timer. Boxed, since it is large
+        // and futures are moved a lot.
+        clock: Option<Pin<Box<Sleep>>>,
     }
 }
 
@@ -107,20 +107,16 @@ where
     type Output = Result<T, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
+        let this = self.project();
         if let Poll::Ready(answer) = this.inner.poll(cx) {
             return Poll::Ready(answer.map_err(Into::into));
         }
         let Some(limit) = *this.limit else {
             return Poll::Pending;
         };
-        if this.clock.is_none() {
-            this.clock.set(Some(sleep(limit)));
-        }
-        match this.clock.as_pin_mut().map(|clock| clock.poll(cx)) {
-            Some(Poll::Ready(())) => Poll::Ready(Err(Elapsed(limit).into())),
-            _ => Poll::Pending,
-        }
+        let clock = this.clock.get_or_insert_with(|| Box::pin(sleep(limit)));
+        ready!(clock.as_mut().poll(cx));
+        Poll::Ready(Err(Elapsed(limit).into()))
     }
 }
 

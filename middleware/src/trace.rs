@@ -110,27 +110,26 @@ where
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let route = (self.route)(request.extensions());
         let head_only = request.method() == Method::HEAD;
+        let asked = Asked::of(&request);
         let (span, asked) = if route.quiet {
-            (Span::none(), Some(Box::new(Asked::of(&request))))
+            (Span::none(), Some(asked))
         } else {
-            (
-                Asked::of(&request).span(cut(request.uri().path()), route.template),
-                None,
-            )
+            let span = asked.span(cut(request.uri().path()), route.template);
+            (span, None)
         };
-        let inner = span.in_scope(|| self.inner.call(request));
+        let tale = Box::new(Tale {
+            span,
+            route,
+            asked,
+            head_only,
+            begun: Instant::now(),
+            head: None,
+            bytes: 0,
+            end: End::Open,
+        });
         TraceFuture {
-            inner,
-            tale: Some(Tale {
-                span,
-                route,
-                asked,
-                head_only,
-                begun: Instant::now(),
-                head: None,
-                bytes: 0,
-                end: End::Open,
-            }),
+            inner: tale.span.in_scope(|| self.inner.call(request)),
+            tale: Some(tale),
         }
     }
 }
@@ -181,7 +180,7 @@ struct Tale {
     span: Span,
     route: Route,
     /// Of a quiet route, whose span is made only where something is told.
-    asked: Option<Box<Asked>>,
+    asked: Option<Asked>,
     head_only: bool,
     begun: Instant,
     head: Option<(u16, Duration)>,
@@ -235,8 +234,8 @@ pin_project! {
     pub struct TraceFuture<F> {
         #[pin]
         inner: F,
-        // Moves into the body.
-        tale: Option<Tale>,
+        // Moves into the body. Boxed, since futures and answers are moved a lot.
+        tale: Option<Box<Tale>>,
     }
 }
 
@@ -270,7 +269,7 @@ pin_project! {
     pub struct TracedBody<B> {
         #[pin]
         inner: B,
-        tale: Option<Tale>,
+        tale: Option<Box<Tale>>,
     }
 }
 

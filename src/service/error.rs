@@ -15,9 +15,6 @@ use crate::{
 /// Why a request is not answered with what it asks for.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
-    /// There are too many headers, or too long ones.
-    #[error("The request's head is too long.")]
-    HeadTooLong,
     /// No route has the path.
     #[error("There is no such path.")]
     NoSuchPath,
@@ -47,7 +44,6 @@ pub enum Error {
 impl Error {
     fn status(&self) -> StatusCode {
         match self {
-            Self::HeadTooLong => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::NoSuchPath => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Bad(_) => StatusCode::BAD_REQUEST,

@@ -186,6 +186,12 @@ pub fn limit(extensions: &Extensions) -> Option<Duration> {
     Located::of(extensions).and_then(Route::limit)
 }
 
+/// Whether the answer to a request may come in several forms: read once for many, known already, packed.
+pub fn has_forms(extensions: &Extensions) -> bool {
+    Located::of(extensions)
+        .is_some_and(|route| route.kind == Kind::Read || route.op == Op::LogDownload)
+}
+
 /// Whether a request only asks if the agent serves, as monitors do all the time.
 pub fn is_probe(extensions: &Extensions) -> bool {
     Located::of(extensions).is_some_and(|route| route.kind == Kind::Probe)
@@ -282,6 +288,16 @@ mod tests {
             let path = route.template.replace("{id}", "a");
             let shares = key("GET", &path, "gzip").is_some();
             assert_eq!(shares, route.kind == Kind::Read, "{path}");
+        }
+    }
+
+    #[test]
+    fn only_reads_and_downloads_have_forms() {
+        for route in &ROUTES {
+            let path = route.template.replace("{id}", "a");
+            let request = locate(Request::builder().uri(&path).body(()).unwrap());
+            let expected = route.kind == Kind::Read || path.ends_with("/download");
+            assert_eq!(has_forms(request.extensions()), expected, "{path}");
         }
     }
 

@@ -1,0 +1,146 @@
+//! Refuses a request whose head is too long.
+//!
+//! A server has such a limit too, and a sharper one is of use behind it: hyper's is one of its buffer, and lets heads
+//! through that come in few reads.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use http::{Request, Response, StatusCode};
+//! use middleware::head_limit::HeadLimitLayer;
+//! use tower::{BoxError, Layer, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let inside = service_fn(async |_: Request<()>| Ok::<_, BoxError>(Response::new(Bytes::new())));
+//! let service = HeadLimitLayer::new(1024).layer(inside);
+//! let request = Request::get("/").header("cookie", "x".repeat(1024)).body(()).unwrap();
+//! let answer = service.oneshot(request).await.unwrap();
+//! assert_eq!(answer.status(), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+//! # }
+//! ```
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, uri::PathAndQuery};
+use pin_project_lite::pin_project;
+use tower::{Layer, Service};
+
+use crate::refusal::refusal;
+
+/// Wraps a service in [`HeadLimit`].
+#[derive(Clone, Copy, Debug)]
+pub struct HeadLimitLayer {
+    most: usize,
+}
+
+impl HeadLimitLayer {
+    /// Lets heads of at most so many bytes through, from the method to the blank line, as HTTP/1.1 writes them.
+    pub fn new(most: usize) -> Self {
+        Self { most }
+    }
+}
+
+impl<S> Layer<S> for HeadLimitLayer {
+    type Service = HeadLimit<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        HeadLimit {
+            inner,
+            most: self.most,
+        }
+    }
+}
+
+/// Answers 431 to a head that is too long; see the [module](self).
+#[derive(Clone, Debug)]
+pub struct HeadLimit<S> {
+    inner: S,
+    most: usize,
+}
+
+/// How long a request's head is, in bytes.
+fn len<B>(request: &Request<B>) -> usize {
+    let target = request.uri().path_and_query();
+    let target = target.map_or("", PathAndQuery::as_str);
+    let first = request.method().as_str().len() + target.len() + "  HTTP/1.1\r\n\r\n".len();
+    let headers = request.headers().iter();
+    first
+        + headers.fold(0, |sum, (name, value)| {
+            sum + name.as_str().len() + value.len() + ": \r\n".len()
+        })
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for HeadLimit<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    ResBody: From<Bytes>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = HeadLimitFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let fits = len(&request) <= self.most;
+        HeadLimitFuture {
+            inner: fits.then(|| self.inner.call(request)),
+        }
+    }
+}
+
+pin_project! {
+    /// The future of [`HeadLimit`].
+    #[derive(Debug)]
+    pub struct HeadLimitFuture<F> {
+        // None: refused.
+        #[pin]
+        inner: Option<F>,
+    }
+}
+
+impl<F, ResBody, E> Future for HeadLimitFuture<F>
+where
+    F: Future<Output = Result<Response<ResBody>, E>>,
+    ResBody: From<Bytes>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().inner.as_pin_mut() {
+            Some(inner) => inner.poll(cx),
+            None => Poll::Ready(Ok(refusal(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "The request's head is too long.",
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use tower::{ServiceExt, service_fn};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn counts_every_byte_of_a_head() {
+        let head = "GET /a?b HTTP/1.1\r\nhost: c\r\nx-d: \r\n\r\n";
+        for (most, status) in [(head.len(), 200), (head.len() - 1, 431)] {
+            let inside = service_fn(async |_| Ok::<_, Infallible>(Response::new(Bytes::new())));
+            let request = Request::get("/a?b").header("host", "c").header("x-d", "");
+            let service = HeadLimitLayer::new(most).layer(inside);
+            let answer = service.oneshot(request.body(()).unwrap()).await.unwrap();
+            assert_eq!(answer.status(), status);
+        }
+    }
+}
