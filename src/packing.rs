@@ -118,7 +118,14 @@ pub fn body(answer: Response<CompressionBody<Body>>) -> Response<Body> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use futures_util::{StreamExt, stream::unfold};
+    use http_body_util::BodyExt;
+    use tokio::task::yield_now;
+    use tower::{Layer, ServiceExt, service_fn};
+
     use super::*;
+    use crate::service::body::in_forms;
 
     /// What those inside see of a request's `Accept-Encoding`.
     fn seen(accepted: &[&'static str]) -> Option<String> {
@@ -155,6 +162,35 @@ mod tests {
             (&[""], None),
         ] {
             assert_eq!(seen(accepted).as_deref(), coding, "{accepted:?}");
+        }
+    }
+
+    /// The packed bytes of an answer that comes in these pieces, with a pause behind each.
+    async fn packed(pieces: &[&'static str]) -> Bytes {
+        let pieces = pieces.to_vec();
+        let inside = service_fn(move |_: Request<()>| {
+            let pieces = unfold(pieces.clone().into_iter(), async |mut pieces| {
+                yield_now().await;
+                Some((Ok(Bytes::from(pieces.next()?)), pieces))
+            })
+            .fuse();
+            let answer = Response::new(Body::stream::<_, std::io::Error>(pieces));
+            async { Ok::<_, std::io::Error>(in_forms(answer, true).await) }
+        });
+        let request = Request::builder().header(ACCEPT_ENCODING, "gzip");
+        let answer = layer().layer(inside).oneshot(request.body(()).unwrap());
+        let answer = body(answer.await.unwrap());
+        assert_eq!(answer.headers()[CONTENT_ENCODING], "gzip");
+        answer.into_body().collect().await.unwrap().to_bytes()
+    }
+
+    #[tokio::test]
+    async fn packs_into_the_same_bytes_however_an_answer_comes() {
+        static TEXT: &str = include_str!("packing.rs");
+        let whole = packed(&[TEXT]).await;
+        for cut in [1, 700, 2000] {
+            let (one, two) = TEXT.split_at(cut);
+            assert_eq!(packed(&[one, two]).await, whole, "cut at {cut}");
         }
     }
 }

@@ -73,7 +73,7 @@ impl Question {
         query::name(self.route.id(self.uri.path()))
     }
 
-    /// The cursors to go on behind, one a container: of the query, or else of the header. An empty text is
+    /// The cursors to go on behind, one a container: of the header, or else of the query. An empty text is
     /// none.
     fn cursors(&self, params: &LogParams) -> Result<Vec<Cursor>, Error> {
         let text = self.place(params.after.as_deref())?;
@@ -90,11 +90,11 @@ impl Question {
             .transpose()
     }
 
+    /// The header first: a browser that comes back asks for the address that it began with, where the place is an older one.
     fn place<'a>(&'a self, param: Option<&'a str>) -> Result<&'a str, Error> {
-        match (param, &self.last_event_id) {
-            (Some(text), _) => Ok(text),
-            (None, Some(header)) => header.to_str().map_err(|_| broken()),
-            (None, None) => Ok(""),
+        match &self.last_event_id {
+            Some(header) if !header.is_empty() => header.to_str().map_err(|_| broken()),
+            _ => Ok(param.unwrap_or_default()),
         }
     }
 
@@ -188,14 +188,23 @@ impl Future for Answering {
 /// Reads are what is asked for all the time. The rest is boxed once more, since this future is as large as the largest
 /// in it, and each answer pays for that.
 async fn answer(shared: Arc<Shared>, question: Question) -> Answer {
-    let (engine, question) = (&shared.engine, &question);
-    let (logs, push) = (&shared.logs, &shared.push);
-    let rest: BoxFuture<'_, Answer> = match question.route.op {
-        Op::Health => return Ok(health()),
-        Op::Containers => return containers::list(engine, question.query()).await,
-        Op::Container => return containers::inspect(engine, &question.name()?).await,
-        Op::Images => return images::list(engine).await,
-        Op::Image => return images::inspect(engine, &question.name()?).await,
+    let engine = &shared.engine;
+    let read = match question.route.op {
+        Op::Containers => containers::list(engine, question.query()).await,
+        Op::Container => containers::inspect(engine, &question.name()?).await,
+        Op::Images => images::list(engine).await,
+        Op::Image => images::inspect(engine, &question.name()?).await,
+        _ => return no_read(&shared, &question).await,
+    };
+    Ok(body::in_forms(read?, question.may_pack).await)
+}
+
+fn no_read<'a>(shared: &'a Shared, question: &'a Question) -> BoxFuture<'a, Answer> {
+    let Shared { engine, logs, push } = shared;
+    match question.route.op {
+        Op::Health | Op::Containers | Op::Container | Op::Images | Op::Image => {
+            unreachable!("it is answered above")
+        }
         Op::Act(action) => Box::pin(containers::act(engine, question, action)),
         Op::Stop(action) => Box::pin(containers::stop(engine, question, action)),
         Op::RemoveContainer => Box::pin(containers::remove(engine, question)),
@@ -206,8 +215,7 @@ async fn answer(shared: Arc<Shared>, question: Question) -> Answer {
         Op::ManyLogs => Box::pin(logs::many(engine, logs, question)),
         Op::ContainerStream => Box::pin(push::containers(push, question)),
         Op::Events => Box::pin(push::events(engine, push, question)),
-    };
-    rest.await
+    }
 }
 
 fn health() -> Response<Body> {

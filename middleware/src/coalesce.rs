@@ -406,26 +406,13 @@ where
         // The ready one makes the call, if this request is the one that does.
         let next = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, next);
-        let (settings, held) = (&self.shared.settings, &self.shared.held);
-        let make = |(inner, request)| -> Call<B, S::Error> {
-            Box::pin(make(inner, request, settings.clone(), Arc::clone(held)))
-        };
-        let (ticket, own) = self.shared.lanes.arrive(&key, (inner, request), make);
-        let way = match (ticket, own) {
-            (Some(ticket), own) => Way::Joined {
-                seat: Seat {
-                    shared: Arc::clone(&self.shared),
-                    key,
-                    ticket: Some(ticket),
-                },
-                own: own.map(Box::new),
+        let own = Box::new((inner, request));
+        CoalesceFuture {
+            way: Way::Asking {
+                own: Some((key, own)),
+                shared: Arc::clone(&self.shared),
             },
-            (None, Some((mut inner, request))) => Way::Through {
-                inner: inner.call(request),
-            },
-            (None, None) => unreachable!("without a ticket all comes back"),
-        };
-        CoalesceFuture { way }
+        }
     }
 }
 
@@ -481,6 +468,9 @@ impl<B, K: Hash + Eq + Clone, E: Clone> Seat<B, K, E> {
     }
 }
 
+/// What a request is made with.
+type Own<S, ReqBody> = Box<(S, Request<ReqBody>)>;
+
 pin_project! {
     /// The future of [`Coalesce`].
     pub struct CoalesceFuture<S, B, K, ReqBody>
@@ -508,8 +498,14 @@ pin_project! {
     {
         // Not shared.
         Through { #[pin] inner: S::Future },
+        // Has not been polled yet. Only whoever is polled takes a place: it may lead a call that others wait for, and a
+        // server may let a request wait behind an answer that its client does not read.
+        Asking {
+            own: Option<(K, Own<S, ReqBody>)>,
+            shared: Arc<Shared<B, K, S::Error>>,
+        },
         // Waits with others. What it would ask with, if it must ask by itself.
-        Joined { seat: Seat<B, K, S::Error>, own: Option<Box<(S, Request<ReqBody>)>> },
+        Joined { seat: Seat<B, K, S::Error>, own: Option<Own<S, ReqBody>> },
         // Had to ask by itself after all.
         Alone { inner: Pin<Box<Oneshot<S, Request<ReqBody>>>> },
     }
@@ -517,10 +513,13 @@ pin_project! {
 
 impl<S, B, K, ReqBody> Future for CoalesceFuture<S, B, K, ReqBody>
 where
-    S: Service<Request<ReqBody>, Response = Response<B>>,
-    S::Error: Clone + Into<BoxError>,
+    S: Service<Request<ReqBody>, Response = Response<B>> + Send + 'static,
+    S::Error: Clone + Into<BoxError> + Send + 'static,
+    S::Future: Send,
     K: Hash + Eq + Clone,
-    B: From<Bytes>,
+    B: Body<Data = Bytes> + From<Bytes> + Unpin + Send + 'static,
+    B::Error: Into<BoxError>,
+    ReqBody: Send + 'static,
 {
     type Output = Result<Response<B>, BoxError>;
 
@@ -530,6 +529,12 @@ where
             let (seat, own) = match way.as_mut().project() {
                 WayProj::Through { inner } => return inner.poll(cx).map_err(Into::into),
                 WayProj::Alone { inner } => return inner.as_mut().poll(cx).map_err(Into::into),
+                WayProj::Asking { own, shared } => {
+                    let (key, own) = own.take().expect("it asks once");
+                    let next = take_place(Arc::clone(shared), key, own);
+                    way.set(next);
+                    continue;
+                }
                 WayProj::Joined { seat, own } => (seat, own),
             };
             return Poll::Ready(match ready!(seat.poll(cx)) {
@@ -540,13 +545,57 @@ where
                 Made::Told(Outcome::Panicked) => Err(Panicked.into()),
                 Made::Told(Outcome::Alone) => {
                     let own = own.take().expect("whoever made the call was answered");
-                    let (inner, request) = *own;
-                    let inner = Box::pin(inner.oneshot(request));
-                    way.set(Way::Alone { inner });
+                    way.set(alone(own));
                     continue;
                 }
             });
         }
+    }
+}
+
+/// Joins the call that has not begun or makes one; asks alone where there are too many keys.
+fn take_place<S, B, K, ReqBody>(
+    shared: Arc<Shared<B, K, S::Error>>,
+    key: K,
+    own: Own<S, ReqBody>,
+) -> Way<S, B, K, ReqBody>
+where
+    S: Service<Request<ReqBody>, Response = Response<B>> + Send + 'static,
+    S::Error: Clone + Send + 'static,
+    S::Future: Send,
+    K: Hash + Eq + Clone,
+    B: Body<Data = Bytes> + Unpin + Send + 'static,
+    B::Error: Into<BoxError>,
+    ReqBody: Send + 'static,
+{
+    let (settings, held) = (&shared.settings, &shared.held);
+    let make = |own: Own<S, ReqBody>| -> Call<B, S::Error> {
+        let (inner, request) = *own;
+        Box::pin(make(inner, request, settings.clone(), Arc::clone(held)))
+    };
+    match shared.lanes.arrive(&key, own, make) {
+        (Some(ticket), own) => {
+            let ticket = Some(ticket);
+            let seat = Seat {
+                shared,
+                key,
+                ticket,
+            };
+            Way::Joined { seat, own }
+        }
+        (None, own) => alone(own.expect("without a ticket all comes back")),
+    }
+}
+
+fn alone<S, B, K, ReqBody>(own: Own<S, ReqBody>) -> Way<S, B, K, ReqBody>
+where
+    S: Service<Request<ReqBody>>,
+    S::Error: Clone,
+    K: Hash + Eq + Clone,
+{
+    let (inner, request) = *own;
+    Way::Alone {
+        inner: Box::pin(inner.oneshot(request)),
     }
 }
 

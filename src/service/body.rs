@@ -6,19 +6,23 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use http::{
     HeaderValue, Response,
     header::{CONTENT_TYPE, VARY},
 };
 use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt;
 use middleware::BoxError;
 use pin_project_lite::pin_project;
 use tokio_stream::Stream;
 use tower_http::compression::CompressionBody;
 
 use crate::engine::{raw, stall::Paced};
+
+/// What is read before it is packed, in bytes: as much as is shared of an answer.
+const SHORT: usize = 8 << 20;
 
 pin_project! {
     /// What is sent after an answer's head.
@@ -59,6 +63,22 @@ impl Body {
         self
     }
 
+    /// The same in one piece, if it has no more than `most` bytes.
+    async fn gathered(mut self, most: usize) -> Self {
+        let mut read = BytesMut::new();
+        while read.len() <= most {
+            match self.frame().await {
+                None => return read.freeze().into(),
+                Some(Ok(frame)) => read.extend(frame.into_data().ok()),
+                Some(Err(error)) => {
+                    self.failed = Some(error);
+                    break;
+                }
+            }
+        }
+        self.put_back(read.freeze())
+    }
+
     /// The engine's own bytes, as they arrive.
     pub fn engine(body: Paced) -> Self {
         let body = Box::pin(body);
@@ -96,6 +116,17 @@ pub(super) fn untouched(answer: raw::Answer) -> Response<Body> {
         answer.content_type.unwrap_or(json),
         Body::engine(answer.body),
     )
+}
+
+/// An answer that may be sent in several forms. One that is to be packed is read first, if it is not long: it would be
+/// packed as its parts come, into other bytes each time, and a tag would be good for one call.
+pub(crate) async fn in_forms(answer: Response<Body>, is_packed: bool) -> Response<Body> {
+    let answer = varying(answer);
+    if !is_packed {
+        return answer;
+    }
+    let (head, body) = answer.into_parts();
+    Response::from_parts(head, Box::pin(body.gathered(SHORT)).await)
 }
 
 /// Says that an answer may be sent in several forms, so that it is packed for those who like that.

@@ -22,17 +22,17 @@ pub(super) async fn list(engine: &Engine, query: &str) -> Answer {
     let params = ListParams::parse(query)?;
     let answer = engine.containers(&params.query).await?;
     let Some(fields) = &params.fields else {
-        return Ok(body::varying(body::untouched(answer)));
+        return Ok(body::untouched(answer));
     };
     let whole = Limited::new(answer.body, MAX_LIST).collect().await;
     let whole = whole.map_err(engine::Error::broken)?.to_bytes();
     let picked = fields.pick(&whole).map_err(engine::Error::broken)?;
     let json = HeaderValue::from_static("application/json");
-    Ok(body::varying(body::with_type(json, picked.into())))
+    Ok(body::with_type(json, picked.into()))
 }
 
 pub(super) async fn inspect(engine: &Engine, id: &ContainerId) -> Answer {
-    Ok(body::varying(body::untouched(engine.container(id).await?)))
+    Ok(body::untouched(engine.container(id).await?))
 }
 
 /// Acts, and answers what the container is then.

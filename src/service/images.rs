@@ -4,11 +4,11 @@ use super::{Answer, Question, body, containers::removed};
 use crate::engine::{Engine, ImageName};
 
 pub(super) async fn list(engine: &Engine) -> Answer {
-    Ok(body::varying(body::untouched(engine.images().await?)))
+    Ok(body::untouched(engine.images().await?))
 }
 
 pub(super) async fn inspect(engine: &Engine, name: &ImageName) -> Answer {
-    Ok(body::varying(body::untouched(engine.image(name).await?)))
+    Ok(body::untouched(engine.image(name).await?))
 }
 
 pub(super) async fn remove(engine: &Engine, question: &Question) -> Answer {

@@ -2,10 +2,12 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use crate::support::agent::Agent;
 use crate::support::fixture::agent_on;
 use crate::support::scripted::{Answer, Gate, RunningEngine, ScriptedEngine};
-use crate::support::wait::{self, SOON};
+use crate::support::wait::{self, SOON, within};
 
 /// An engine whose lists are numbered, and come when the gate lets them.
 async fn numbered(gate: &Gate) -> RunningEngine {
@@ -150,4 +152,33 @@ async fn actions_are_never_shared() {
     for asked in asked {
         assert_eq!(asked.await.unwrap(), 200);
     }
+}
+
+#[tokio::test]
+async fn who_does_not_read_keeps_nobody_waiting() {
+    let engine = ScriptedEngine::new().start().await;
+    let long = serde_json::json!([{ "Id": "a", "Text": "word ".repeat(1_400_000) }]);
+    engine.route("GET", "/containers/json", Answer::json(200, long));
+    engine.route("GET", "/images/json", Answer::json(200, "[]"));
+    let agent = agent_on(&engine).await;
+    let ask = |path: &str, more: &str| {
+        let key = &agent.key;
+        format!("GET {path} HTTP/1.1\r\nHost: a\r\n{more}x-auth-key: {key}\r\n\r\n")
+    };
+    // A long answer that is not read, and behind it a question that cannot be answered before.
+    let mut stuck = agent.client.connect().await;
+    let first = ask("/containers", "Content-Length: 4\r\n");
+    stuck.write_all(first.as_bytes()).await.unwrap();
+    let mut begun = [0; 12];
+    stuck.read_exact(&mut begun).await.unwrap();
+    assert_eq!(&begun, b"HTTP/1.1 200");
+    // All of it is with hyper, which then looks for the next question.
+    in_flight(&agent, 0).await;
+    let second = format!("body{}", ask("/images", ""));
+    stuck.write_all(second.as_bytes()).await.unwrap();
+    in_flight(&agent, 1).await;
+
+    let images = within("the images", SOON, agent.get("/images")).await;
+    assert_eq!((images.status.as_u16(), images.text()), (200, "[]"));
+    drop(stuck);
 }

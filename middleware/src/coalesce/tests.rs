@@ -21,6 +21,8 @@ use super::*;
 #[derive(Clone, Copy)]
 struct Budget {
     askers: usize,
+    /// Further ones, which nobody polls.
+    sleepers: usize,
     /// Askers that leave.
     leavers: usize,
     /// Calls that do not end well.
@@ -98,6 +100,7 @@ struct World {
     clock: usize,
     calls: Vec<ModelCall>,
     askers: Vec<ModelAsker>,
+    asleep: Vec<AskerFuture>,
     choices: Choices,
     budget: Option<Budget>,
     /// An answer was too long, so some ask by themselves.
@@ -196,6 +199,7 @@ thread_local! {
 #[derive(Clone, Copy, Debug)]
 enum Op {
     Arrive,
+    ArriveAsleep,
     Poll(usize),
     Leave(usize),
     End(usize, End),
@@ -208,6 +212,9 @@ fn possible(is_inside: bool) -> Vec<Op> {
         let mut ops = Vec::new();
         if world.askers.len() < budget.askers {
             ops.push(Op::Arrive);
+        }
+        if budget.sleepers > 0 {
+            ops.push(Op::ArriveAsleep);
         }
         for (n, asker) in world.askers.iter().enumerate() {
             if asker.future.is_some() && asker.woken.0.load(Ordering::Relaxed) {
@@ -260,6 +267,14 @@ fn take(op: Op) {
                     is_waiting: true,
                     woken: Arc::new(Flag(AtomicBool::new(true))),
                 });
+            });
+        }
+        Op::ArriveAsleep => {
+            let mut service = SERVICE.with_borrow(|service| service.clone()).unwrap();
+            let future: AskerFuture = Box::pin(service.call(Request::new(())));
+            world(|world| {
+                world.budget.as_mut().expect("a run has one").sleepers -= 1;
+                world.asleep.push(future);
             });
         }
         Op::Poll(n) => {
@@ -405,6 +420,7 @@ fn explore(budget: Budget) -> usize {
 fn every_order_of_three_askers_keeps_the_rules() {
     let runs = explore(Budget {
         askers: 3,
+        sleepers: 0,
         leavers: 2,
         mishaps: 1,
         inside: 0,
@@ -416,6 +432,7 @@ fn every_order_of_three_askers_keeps_the_rules() {
 fn every_order_with_another_thread_inside_a_poll_keeps_the_rules() {
     let runs = explore(Budget {
         askers: 3,
+        sleepers: 0,
         leavers: 1,
         mishaps: 1,
         inside: 1,
@@ -427,9 +444,22 @@ fn every_order_with_another_thread_inside_a_poll_keeps_the_rules() {
 fn every_order_of_four_askers_that_are_answered_well_keeps_the_rules() {
     let runs = explore(Budget {
         askers: 4,
+        sleepers: 0,
         leavers: 0,
         mishaps: 0,
         inside: 1,
+    });
+    println!("{runs} orders");
+}
+
+#[test]
+fn every_order_beside_one_who_is_never_polled_keeps_the_rules() {
+    let runs = explore(Budget {
+        askers: 3,
+        sleepers: 1,
+        leavers: 1,
+        mishaps: 0,
+        inside: 0,
     });
     println!("{runs} orders");
 }
