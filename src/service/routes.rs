@@ -143,10 +143,9 @@ impl Route {
 
     /// The segment of `path` where the template has `{id}`, escapes and all.
     pub fn id<'a>(&self, path: &'a str) -> &'a str {
-        let mut pairs = self.template.split('/').zip(path.split('/'));
-        pairs
-            .find(|(name, _)| *name == "{id}")
-            .map_or("", |(_, id)| id)
+        let rest = self.template.find("{id}").and_then(|at| path.get(at..));
+        let rest = rest.unwrap_or_default();
+        &rest[..memchr::memchr(b'/', rest.as_bytes()).unwrap_or(rest.len())]
     }
 }
 

@@ -14,12 +14,17 @@ use std::{
     task::Waker,
 };
 
+use foldhash::quality::RandomState;
+
 /// All calls, by key: `F` is a call's future, `T` its outcome.
 #[derive(Debug)]
 pub(super) struct Lanes<K, F, T> {
-    lanes: Mutex<HashMap<K, Lane<F, T>>>,
+    /// Clients choose the keys, but there are not many of them: a seeded hash will do that is quicker than std's.
+    lanes: Mutex<Map<K, F, T>>,
     max_keys: usize,
 }
+
+type Map<K, F, T> = HashMap<K, Lane<F, T>, RandomState>;
 
 #[derive(Debug)]
 struct Lane<F, T> {
@@ -134,7 +139,7 @@ impl<K: Hash + Eq + Clone, F, T: Clone> Lanes<K, F, T> {
         Self { lanes, max_keys }
     }
 
-    fn lanes(&self) -> MutexGuard<'_, HashMap<K, Lane<F, T>>> {
+    fn lanes(&self) -> MutexGuard<'_, Map<K, F, T>> {
         // Nothing in there panics halfway.
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
