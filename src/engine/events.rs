@@ -190,8 +190,10 @@ impl Listener {
     pub async fn behind(&mut self, id: Id) -> Result<Option<Gap>, Error> {
         let feed = &self.subscription.feed;
         let _turn = feed.back.lock().await;
-        if feed.ring().find(id).is_none() && !feed.ring().has_forgotten() {
-            feed.fetch(id.nanos.saturating_sub(MARGIN)).await?;
+        let since = id.nanos.saturating_sub(MARGIN);
+        // What is not there although all of that time is, the engine does not know either.
+        if feed.ring().find(id).is_none() && !feed.ring().reaches(since) {
+            feed.fetch(since).await?;
         }
         let ring = feed.ring();
         if let Some(position) = ring.find(id) {

@@ -117,3 +117,22 @@ async fn goes_on_where_the_engine_broke_off() {
     let asked = stage.engine.requests_to("GET", "/events");
     assert_eq!(asked[1].query_value("since").unwrap(), "1.000000000");
 }
+
+#[tokio::test]
+async fn asks_the_engine_once_for_all_who_come_with_what_nobody_knows() {
+    let stage = Stage::with("[]").await;
+    *stage.past.lock().unwrap() = past(5..7);
+    let mut open = Vec::new();
+    for number in 0..20 {
+        // What is later than the first is known as well.
+        let id = format!("{}.0", 3_000_000_000_i64 + number);
+        let mut stream = stage.resume("/events", &id).await;
+        next_is(&mut stream, "gap").await;
+        open.push(stream);
+    }
+    let asked = stage.engine.requests_to("GET", "/events");
+    let past = asked
+        .iter()
+        .filter(|asked| asked.query_value("until").is_some());
+    assert_eq!(past.count(), 1);
+}
