@@ -76,6 +76,9 @@ struct Answers {
     inspect: Vec<u8>,
     log: Vec<u8>,
     followed: Vec<u8>,
+    happened: Vec<u8>,
+    happens: Vec<u8>,
+    done: Vec<u8>,
     unknown: Vec<u8>,
 }
 
@@ -101,12 +104,17 @@ impl Answers {
         let length = u32::try_from(line.len()).unwrap().to_be_bytes();
         let frame = [&[1, 0, 0, 0], &length[..], line].concat();
         let end = b"0\r\n\r\n";
+        let event = b"{\"Type\":\"container\",\"Action\":\"start\",\"Actor\":{\"ID\":\"a\",\"Attributes\":{}},\
+                      \"scope\":\"local\",\"time\":1893456000,\"timeNano\":1893456000000000000}\n";
         Ok(Self {
             ping: sized(b"OK"),
             list: chunked(&fs::read(folder.join("list"))?, end),
             inspect: chunked(&fs::read(folder.join("inspect"))?, end),
             log: chunked(&frame.repeat(100), end),
             followed: chunked(&frame, b""),
+            happened: sized(event),
+            happens: chunked(event, b""),
+            done: b"HTTP/1.1 204 No Content\r\n\r\n".into(),
             unknown: b"HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nContent-Length: 26\r\n\r\n\
                        {\"message\":\"no such thing\"}"[..]
                 .into(),
@@ -118,12 +126,18 @@ impl Answers {
         let path = &path[..memchr::memchr(b' ', path).unwrap_or(0)];
         let ends = |end: &[u8]| path.ends_with(end);
         let has = |part: &str| memchr::memmem::find(path, part.as_bytes()).is_some();
-        if path == b"/" || ends(b"/_ping") {
+        if head.starts_with(b"POST ") {
+            &self.done
+        } else if path == b"/" || ends(b"/_ping") {
             &self.ping
         } else if has("/logs?") && has("follow=1") {
             &self.followed
         } else if has("/logs?") {
             &self.log
+        } else if has("/events?") && has("until=") {
+            &self.happened
+        } else if has("/events?") {
+            &self.happens
         } else if has("/nobody") {
             &self.unknown
         } else if has("containers/json") || has("images/json") {

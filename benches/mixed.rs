@@ -1,7 +1,9 @@
-//! The agent's memory under a mixed load: five minutes of every kind of request, a million at least, from connections that
-//! come and go; what it has in memory at the end against what it had after the first minute. The engine is one that answers
-//! at once, with a list and an inspect of a real one, so that an hour's worth goes into five minutes. Ends with an error where
-//! a figure is over its limit.
+//! The agent's memory under a mixed load: five minutes of lists, inspects, actions, logs and downloads, of what is refused
+//! and of what is not there, a million at least, from connections that come and go; beside them lists that are packed, or
+//! as they were, or wanted without their bodies; and streams of each kind, which are left soon. What it has in memory at the
+//! end is held against what it had after the first minute. The engine is one that answers at once, with a list and an inspect
+//! of a real one, so that an hour's worth goes into five minutes; removals are left out. Ends with an error where a figure is
+//! over its limit.
 
 #![allow(
     clippy::unwrap_used,
@@ -51,7 +53,7 @@ const ALL: Duration = Duration::from_secs(300);
 /// How long connections last.
 const ROUND: Duration = Duration::from_secs(5);
 
-/// Requests of every kind, over and over, until `end`; how many there were.
+/// Requests that are answered at once, over and over, until `end`; how many there were.
 async fn ask(agent: Arc<Agent>, end: Instant) -> u64 {
     let mut paths: Vec<String> = [
         "/",
@@ -66,6 +68,8 @@ async fn ask(agent: Arc<Agent>, end: Instant) -> u64 {
         "/containers/%20",
         "/containers?nope=1",
         "/containers/a/logs/download",
+        "/images/i",
+        "/containers/a/pause",
     ]
     .map(String::from)
     .into();
@@ -109,7 +113,28 @@ async fn follow(agent: Arc<Agent>, end: Instant) -> u64 {
     requests
 }
 
-/// Lists with the tag of the one before, so that the answer is 304, and packed ones, until `end`; how many there were.
+/// What tells of changes, left after its first event, until `end`; how many there were.
+async fn watch(agent: Arc<Agent>, end: Instant) -> u64 {
+    let paths = [
+        "/containers/stream",
+        "/events?since=0",
+        "/logs/stream?container=a",
+    ];
+    let mut requests = 0;
+    // While one is open the next is opened: of the engine's events there is mostly one reader, but not always.
+    let mut last = None;
+    while Instant::now() < end {
+        let mut events = agent.sse(paths[requests as usize % paths.len()]).await;
+        events.next(SOON).await.unwrap();
+        last = (requests % 10 > 0).then_some(events);
+        requests += 1;
+    }
+    drop(last);
+    requests
+}
+
+/// Lists that are packed, then with the tag that those had, so that the answer is 304, then without a body, until `end`; how
+/// many there were.
 async fn poll(agent: Arc<Agent>, end: Instant) -> u64 {
     let mut requests = 0;
     while Instant::now() < end {
@@ -118,7 +143,9 @@ async fn poll(agent: Arc<Agent>, end: Instant) -> u64 {
         let again = [packed[0], ("if-none-match", list.header("etag").unwrap())];
         let again = agent.request("GET", "/containers", &again, "").await;
         assert_eq!((list.status.as_u16(), again.status.as_u16()), (200, 304));
-        requests += 2;
+        let head = agent.request("HEAD", "/containers", &packed, "").await;
+        assert_eq!((head.status.as_u16(), head.body.len()), (200, 0));
+        requests += 3;
     }
     requests
 }
@@ -146,6 +173,7 @@ async fn main() -> ExitCode {
     let tasks = [
         tokio::spawn(ask(Arc::clone(&agent), end)),
         tokio::spawn(follow(Arc::clone(&agent), end)),
+        tokio::spawn(watch(Arc::clone(&agent), end)),
         tokio::spawn(poll(Arc::clone(&agent), end)),
     ];
     sleep_until(begun + FIRST).await;

@@ -48,7 +48,8 @@ pub struct Log {
 }
 
 impl Engine {
-    /// An engine at `address`, which gets at most `connections` at a time. Nothing is connected yet.
+    /// An engine at `address`, which gets at most `connections` at a time, and one for its events. Nothing
+    /// is connected yet.
     pub fn new(address: &Address, connections: usize) -> Self {
         let wire = wire::Wire::new(address, connections);
         Self {

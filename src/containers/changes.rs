@@ -23,6 +23,35 @@ pub(super) enum Change<'a> {
     Removed(&'a str),
 }
 
+/// What may have happened since a list was made, without a sign but in a status that counts anew.
+#[derive(Debug)]
+pub(super) enum Touched {
+    /// Anything: nobody listened to the events, or some are missing.
+    All,
+    /// Something to these containers.
+    These(HashSet<String>),
+}
+
+impl Touched {
+    /// Nothing, as far as events tell.
+    pub(super) fn none() -> Self {
+        Self::These(HashSet::new())
+    }
+
+    pub(super) fn add(&mut self, id: &str) {
+        if let Self::These(ids) = self {
+            ids.insert(id.to_owned());
+        }
+    }
+
+    fn has(&self, id: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(ids) => ids.contains(id),
+        }
+    }
+}
+
 /// Reads a list.
 pub(super) fn read(list: &Bytes) -> Result<Vec<Listed>, serde_json::Error> {
     #[derive(Deserialize)]
@@ -52,11 +81,11 @@ fn in_one_line(json: Bytes) -> Bytes {
     bytes.collect()
 }
 
-/// What is different in `new`. Of the containers that are `named`, whatever is.
+/// What is different in `new`. Of the containers that are `touched`, whatever is.
 pub(super) fn changes<'a>(
     old: &'a [Listed],
     new: &'a [Listed],
-    named: &HashSet<String>,
+    touched: &Touched,
 ) -> Vec<Change<'a>> {
     let before: HashMap<&str, &Listed> = old.iter().map(|one| (one.id.as_str(), one)).collect();
     let now: HashSet<&str> = new.iter().map(|one| one.id.as_str()).collect();
@@ -64,7 +93,7 @@ pub(super) fn changes<'a>(
     let gone = gone.map(|one| Change::Removed(&one.id));
     let changed = new.iter().filter(|one| match before.get(one.id.as_str()) {
         Some(old) if old.json == one.json => false,
-        Some(old) => named.contains(&one.id) || differ(&old.json, &one.json),
+        Some(old) => touched.has(&one.id) || differ(&old.json, &one.json),
         None => true,
     });
     gone.chain(changed.map(Change::Changed)).collect()
@@ -87,10 +116,28 @@ fn differ(old: &[u8], new: &[u8]) -> bool {
         return true;
     }
     match statuses {
-        (Some(old), Some(new)) => lasting(old.get()).ne(lasting(new.get())),
+        (Some(old), Some(new)) => !counts_on(old.get(), new.get()),
         (None, None) => false,
         _ => true,
     }
+}
+
+/// Whether a status may have come of another by time alone.
+fn counts_on(old: &str, new: &str) -> bool {
+    // Less time is another run, which no event may have told of.
+    lasting(old).eq(lasting(new)) && age(old) <= age(new)
+}
+
+/// For how long a status says that it has been so, roughly: the unit, and how many of it.
+fn age(status: &str) -> Option<(usize, u32)> {
+    const UNITS: [&str; 7] = ["second", "minute", "hour", "day", "week", "month", "year"];
+    let words: Vec<&str> = status.trim_matches('"').split(' ').collect();
+    words.windows(2).find_map(|pair| {
+        let unit = pair[1].trim_end_matches('s');
+        let unit = UNITS.iter().position(|one| *one == unit)?;
+        // Less than a second, about a minute, about an hour: less than two of them.
+        Some((unit, pair[0].parse().unwrap_or(0)))
+    })
 }
 
 /// Of `Up 5 minutes (healthy)` what does not change with time: the first word, and what is in brackets.
@@ -126,6 +173,14 @@ mod tests {
             ("Up 5 minutes", "Up 5 minutes (Paused)", true),
             ("Up 5 minutes", "Exited (0) 1 second ago", true),
             ("Created", "Up 1 second", true),
+            ("Up 5 hours", "Up 2 seconds", true),
+            ("Up 2 seconds", "Up Less than a second", true),
+            ("Up 1 second", "Up Less than a second", true),
+            ("Up 59 seconds", "Up About a minute", false),
+            ("Up 2 minutes", "Up About a minute", true),
+            ("Up 46 hours", "Up 2 days", false),
+            ("Up 9 days (Paused)", "Up 8 days (Paused)", true),
+            ("Exited (0) 3 weeks ago", "Exited (0) 5 days ago", true),
             (
                 "Restarting (1) 1 second ago",
                 "Restarting (1) 2 seconds ago",
@@ -152,16 +207,18 @@ mod tests {
     fn finds_what_is_new_other_and_gone() {
         let old = list(r#"[{"Id":"a","X":1},{"Id":"b","Status":"Up 1 second"},{"Id":"c"}]"#);
         let new = list(r#"[{"Id":"d"},{"Id":"b","Status":"Up 2 seconds"},{"Id":"a","X":2}]"#);
-        let none = HashSet::new();
+        let mut touched = Touched::none();
         let wanted = vec![
             Change::Removed("c"),
             Change::Changed(&new[0]),
             Change::Changed(&new[2]),
         ];
-        assert_eq!(changes(&old, &new, &none), wanted);
-        let named = HashSet::from(["b".to_owned()]);
-        assert_eq!(changes(&old, &new, &named).len(), 4);
-        assert_eq!(changes(&new, &new, &named), []);
+        assert_eq!(changes(&old, &new, &touched), wanted);
+        touched.add("b");
+        for touched in [touched, Touched::All] {
+            assert_eq!(changes(&old, &new, &touched).len(), 4);
+            assert_eq!(changes(&new, &new, &touched), []);
+        }
     }
 
     #[test]

@@ -1,14 +1,10 @@
 //! The last list, and the last changes that led to it, as events.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    fmt,
-    str::FromStr,
-};
+use std::{collections::VecDeque, fmt, str::FromStr};
 
 use bytes::Bytes;
 
-use super::changes::{Change, Listed, changes};
+use super::changes::{Change, Listed, Touched, changes};
 
 /// What is kept of changes at most: so many, and so many bytes.
 const CHANGES: usize = 4096;
@@ -82,12 +78,7 @@ impl History {
     }
 
     /// Takes a list in, which was the so-and-so-many-th to begin; whether anything has changed.
-    pub(super) fn take_in(
-        &mut self,
-        begun: u64,
-        list: Vec<Listed>,
-        named: &HashSet<String>,
-    ) -> bool {
+    pub(super) fn take_in(&mut self, begun: u64, list: Vec<Listed>, touched: &Touched) -> bool {
         // A task that has been ended may still be at it.
         if begun <= self.begun {
             return false;
@@ -96,7 +87,7 @@ impl History {
         self.snapshot = None;
         let old = self.list.take();
         let before = self.version.number;
-        for change in old.iter().flat_map(|old| changes(old, &list, named)) {
+        for change in old.iter().flat_map(|old| changes(old, &list, touched)) {
             self.version.number += 1;
             let event = encode(self.version, &change);
             self.bytes += event.len();
@@ -169,7 +160,7 @@ mod tests {
     }
 
     fn taken(history: &mut History, begun: u64, json: &str) -> bool {
-        history.take_in(begun, list(json), &HashSet::new())
+        history.take_in(begun, list(json), &Touched::none())
     }
 
     #[test]

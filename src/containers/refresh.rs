@@ -1,13 +1,16 @@
 //! The one task that lists the containers.
 
-use std::{collections::HashSet, future::pending, sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use tokio::{
     sync::Notify,
     time::{Instant, sleep_until},
 };
 
-use super::{GATHER, Listed, Shared, changes::read};
+use super::{
+    GATHER, Listed, Shared,
+    changes::{Touched, read},
+};
 use crate::engine::{
     Error,
     events::{Event, Listener, Step},
@@ -46,17 +49,17 @@ struct Plan {
     due: Option<Instant>,
     /// How often it was looked again since the last event.
     again: usize,
-    /// The containers that something has happened to.
-    named: HashSet<String>,
+    /// The containers that something may have happened to.
+    touched: Touched,
 }
 
 /// Lists the containers when they may have changed, for ever.
 pub(super) async fn refresh(shared: Arc<Shared>, mut events: Listener, wanted: Arc<Notify>) {
-    let (due, named) = (None, HashSet::new());
     let mut plan = Plan {
-        due,
+        due: None,
         again: 0,
-        named,
+        // What happened while nobody watched.
+        touched: Touched::All,
     };
     loop {
         let last = shared.state().last_began;
@@ -85,9 +88,13 @@ impl Plan {
     }
 
     fn note(&mut self, step: &Step) {
-        if let Step::Event(event) = step {
-            let Some(named) = concerns(event) else { return };
-            self.named.insert(named.to_owned());
+        match step {
+            Step::Event(event) => {
+                let Some(id) = concerns(event) else { return };
+                self.touched.add(id);
+            }
+            // A restart that was not told changes nothing in the list but a status.
+            Step::Again | Step::Gap(_) | Step::Passed(_) => self.touched = Touched::All,
         }
         self.again = 0;
         self.now();
@@ -118,10 +125,10 @@ async fn list(shared: &Shared, plan: &mut Plan) {
     let list = answer.and_then(|bytes| read(&bytes).map_err(Error::broken));
     let error = match list {
         Ok(list) => {
-            if shared.state().history.take_in(begun, list, &plan.named) {
+            if shared.state().history.take_in(begun, list, &plan.touched) {
                 shared.changed.send_replace(());
             }
-            plan.named.clear();
+            plan.touched = Touched::none();
             plan.due = AGAIN.get(plan.again).map(|pause| Instant::now() + *pause);
             plan.again += 1;
             None

@@ -24,14 +24,19 @@ use hyper_util::rt::TokioIo;
 
 use super::{idle::Idle, pace::Unhurried};
 
+/// What a connection goes over.
+pub trait Io: Read + Write + Unpin + Send + 'static {}
+
+impl<I: Read + Write + Unpin + Send + 'static> Io for I {}
+
 /// A connection on which nothing is asked.
-pub(super) struct Line<I: Read + Write + Unpin> {
+pub(super) struct Line<I: Io> {
     /// The connection would take its end for the end of all.
     sender: SendRequest<Empty<Bytes>>,
     driver: Driver<I>,
 }
 
-impl<I: Read + Write + Unpin> Line<I> {
+impl<I: Io> Line<I> {
     /// One that reads at most `read_ahead` bytes ahead of whoever takes an answer.
     pub(super) async fn open(io: I, read_ahead: usize) -> hyper::Result<Self> {
         let (sender, connection) = Builder::new()
@@ -72,14 +77,14 @@ impl<I: Read + Write + Unpin> Line<I> {
 }
 
 /// A body with its connection, which is closed when this is dropped before its end.
-pub struct Apart<I: Read + Write + Unpin = TokioIo<Unhurried>> {
+pub struct Apart<I: Io = TokioIo<Unhurried>> {
     inner: Incoming,
     /// None: it is over, and the connection has gone home.
     line: Option<Line<I>>,
     home: Option<Idle<I>>,
 }
 
-impl<I: Read + Write + Unpin> Apart<I> {
+impl<I: Io> Apart<I> {
     fn go_home(&mut self) {
         if let Some(home) = self.home.take()
             && let Some(line) = self.line.take()
@@ -90,7 +95,7 @@ impl<I: Read + Write + Unpin> Apart<I> {
     }
 }
 
-impl<I: Read + Write + Unpin> Body for Apart<I> {
+impl<I: Io> Body for Apart<I> {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -120,7 +125,7 @@ impl<I: Read + Write + Unpin> Body for Apart<I> {
     }
 }
 
-impl<I: Read + Write + Unpin> Drop for Apart<I> {
+impl<I: Io> Drop for Apart<I> {
     fn drop(&mut self) {
         // A body without a byte is not asked for any.
         if self.inner.is_end_stream() {
@@ -129,7 +134,7 @@ impl<I: Read + Write + Unpin> Drop for Apart<I> {
     }
 }
 
-impl<I: Read + Write + Unpin> fmt::Debug for Apart<I> {
+impl<I: Io> fmt::Debug for Apart<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Apart").field(&self.inner).finish()
     }
@@ -137,9 +142,9 @@ impl<I: Read + Write + Unpin> fmt::Debug for Apart<I> {
 
 /// What moves bytes, until the connection is over. How it ends is told where the answer is read. Boxed, since answers are
 /// moved a lot.
-struct Driver<I: Read + Write + Unpin>(Option<Box<Connection<I, Empty<Bytes>>>>);
+struct Driver<I: Io>(Option<Box<Connection<I, Empty<Bytes>>>>);
 
-impl<I: Read + Write + Unpin> Driver<I> {
+impl<I: Io> Driver<I> {
     /// What `wanted` gives, if need be after the connection has been moved on.
     fn drive<T>(
         &mut self,

@@ -7,6 +7,7 @@
 mod event;
 pub mod filter;
 mod lines;
+mod past;
 mod ring;
 
 use std::{
@@ -22,7 +23,7 @@ use tokio::{
     time::{Instant, sleep, timeout, timeout_at},
 };
 
-use self::{event::Said, lines::Cutter, ring::Ring};
+use self::{event::Said, lines::Cutter, past::Past, ring::Ring};
 pub use self::{
     event::{Event, Id, InvalidId, Nanos},
     ring::{Gap, Step},
@@ -167,19 +168,20 @@ impl Listener {
         }
     }
 
-    /// Goes back to what has happened since a time, as far as it is known.
+    /// Goes back to what has happened since a time; says what is missing if not all of it is kept.
     ///
     /// # Errors
     ///
     /// The engine's, which is asked where that is needed.
-    pub async fn since(&mut self, time: Nanos) -> Result<(), Error> {
+    pub async fn since(&mut self, time: Nanos) -> Result<Option<Gap>, Error> {
         let feed = &self.subscription.feed;
         let _turn = feed.back.lock().await;
         if !feed.ring().reaches(time) {
             feed.fetch(time).await?;
         }
-        self.position = feed.ring().first();
-        Ok(())
+        let gap;
+        (self.position, gap) = feed.ring().since(time);
+        Ok(gap)
     }
 
     /// Goes back to what has happened behind an event; says what is missing if that is not known any more.
@@ -190,8 +192,10 @@ impl Listener {
     pub async fn behind(&mut self, id: Id) -> Result<Option<Gap>, Error> {
         let feed = &self.subscription.feed;
         let _turn = feed.back.lock().await;
-        if feed.ring().find(id).is_none() && !feed.ring().has_forgotten() {
-            feed.fetch(id.nanos.saturating_sub(MARGIN)).await?;
+        let since = id.nanos.saturating_sub(MARGIN);
+        // What is not there although all of that time is, the engine does not know either.
+        if feed.ring().find(id).is_none() && !feed.ring().reaches(since) {
+            feed.fetch(since).await?;
         }
         let ring = feed.ring();
         if let Some(position) = ring.find(id) {
@@ -239,12 +243,11 @@ impl Feed {
         let path = format!("/events?since={}&until={}", Unix(since), Unix(until));
         let mut body = observe("events_since", self.raw.stream(&path)).await?;
         let deadline = Instant::now() + PAST;
-        let (mut cutter, mut past) = (Cutter::default(), Vec::new());
+        let (mut cutter, mut past) = (Cutter::default(), Past::default());
         while let Ok(Some(frame)) = timeout_at(deadline, body.frame()).await {
             let frame = frame.map_err(Error::broken)?;
             if let Ok(bytes) = frame.into_data() {
                 cutter.cut(&bytes, |line| past.extend(Said::read(line)));
-                ring::bound(&mut past);
             }
         }
         cutter.finish(|line| past.extend(Said::read(line)));

@@ -6,54 +6,59 @@ use std::{
     time::Duration,
 };
 
-use hyper::rt::{Read, Write};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, sleep},
+};
 
-use super::apart::Line;
+use super::apart::{Io, Line};
 
 /// How long an unused connection is kept. Podman closes its side after 10 s, Docker never.
-pub(super) const KEEP: Duration = Duration::from_secs(5);
+const KEEP: Duration = Duration::from_secs(5);
 
 /// How many unused connections are kept.
-pub(super) const MOST: usize = 16;
+const MOST: usize = 16;
 
 /// Unused connections; clones are the same ones.
-pub(super) struct Idle<I: Read + Write + Unpin>(Arc<Mutex<Shelf<I>>>);
+pub(super) struct Idle<I: Io>(Arc<Mutex<Shelf<I>>>);
 
-struct Shelf<I: Read + Write + Unpin> {
+struct Shelf<I: Io> {
     /// With the times since when; the newest last.
     lines: Vec<(Instant, Line<I>)>,
     /// Whether someone looks after them.
     is_swept: bool,
+    /// How many wait for connections to go.
+    waiting: usize,
 }
 
-impl<I: Read + Write + Unpin> Clone for Idle<I> {
+impl<I: Io> Clone for Idle<I> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<I: Read + Write + Unpin> Default for Idle<I> {
+impl<I: Io> Default for Idle<I> {
     fn default() -> Self {
         Self(Arc::new(Mutex::new(Shelf {
             lines: Vec::new(),
             is_swept: false,
+            waiting: 0,
         })))
     }
 }
 
-impl<I: Read + Write + Unpin> fmt::Debug for Idle<I> {
+impl<I: Io> fmt::Debug for Idle<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Idle({} connections)", lock(&self.0).lines.len())
     }
 }
 
-fn lock<I: Read + Write + Unpin>(shelf: &Mutex<Shelf<I>>) -> MutexGuard<'_, Shelf<I>> {
+fn lock<I: Io>(shelf: &Mutex<Shelf<I>>) -> MutexGuard<'_, Shelf<I>> {
     // Nothing in there panics halfway.
     shelf.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl<I: Read + Write + Unpin> Idle<I> {
+impl<I: Io> Idle<I> {
     /// One that can be used, if there is one.
     pub(super) async fn take(&self) -> Option<Line<I>> {
         loop {
@@ -70,30 +75,47 @@ impl<I: Read + Write + Unpin> Idle<I> {
         drop(lines);
     }
 
-    /// Keeps one more, if there are not many.
+    /// Closes all of them, and keeps none as long as what is given lives.
+    pub(super) fn make_way(&self) -> Way<I> {
+        lock(&self.0).waiting += 1;
+        self.clear();
+        Way(self.clone())
+    }
+
+    /// Keeps one more, if there are not many and nobody waits for one to go.
     pub(super) fn put(&self, line: Line<I>) {
         let mut shelf = lock(&self.0);
-        if shelf.lines.len() >= MOST {
+        let is_kept = shelf.lines.len() < MOST && shelf.waiting == 0;
+        if !is_kept || !self.is_swept(&mut shelf) {
             drop(shelf);
             return drop(line);
         }
         shelf.lines.push((Instant::now(), line));
     }
-}
 
-impl<I: Read + Write + Unpin + Send + 'static> Idle<I> {
-    /// Sees to it that what is kept for too long is closed, as long as something is kept.
-    pub(super) fn sweep(&self) {
-        let mut shelf = lock(&self.0);
-        if shelf.is_swept {
-            return;
+    /// Sees to it that what is kept for too long is closed, as long as something is kept. False where that
+    /// cannot be: the runtime has gone.
+    fn is_swept(&self, shelf: &mut Shelf<I>) -> bool {
+        if !shelf.is_swept
+            && let Ok(runtime) = Handle::try_current()
+        {
+            shelf.is_swept = true;
+            runtime.spawn(sweep(Arc::downgrade(&self.0)));
         }
-        shelf.is_swept = true;
-        tokio::spawn(sweep(Arc::downgrade(&self.0)));
+        shelf.is_swept
     }
 }
 
-async fn sweep<I: Read + Write + Unpin>(shelf: Weak<Mutex<Shelf<I>>>) {
+/// Someone waits for connections to go.
+pub(super) struct Way<I: Io>(Idle<I>);
+
+impl<I: Io> Drop for Way<I> {
+    fn drop(&mut self) {
+        lock(&self.0.0).waiting -= 1;
+    }
+}
+
+async fn sweep<I: Io>(shelf: Weak<Mutex<Shelf<I>>>) {
     let mut quiet = false;
     loop {
         sleep(KEEP / 2).await;
@@ -115,5 +137,60 @@ async fn sweep<I: Read + Write + Unpin>(shelf: Weak<Mutex<Shelf<I>>>) {
             shelf.lines.drain(..old).collect::<Vec<_>>()
         };
         drop(old);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper_util::rt::TokioIo;
+    use tokio::{
+        io::{AsyncReadExt, DuplexStream, duplex},
+        time::timeout,
+    };
+
+    use super::*;
+
+    /// A connection, and the engine's end of it.
+    async fn line() -> (Line<TokioIo<DuplexStream>>, DuplexStream) {
+        let (ours, theirs) = duplex(1024);
+        (
+            Line::open(TokioIo::new(ours), 1 << 16).await.unwrap(),
+            theirs,
+        )
+    }
+
+    async fn is_closed_within(engine: &mut DuplexStream, limit: Duration) -> bool {
+        let read = timeout(limit, engine.read(&mut [0])).await;
+        read.is_ok_and(|read| read.unwrap() == 0)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn closes_what_comes_home_long_after_all_others_were_closed() {
+        let idle = Idle::default();
+        for _ in 0..2 {
+            let (line, mut engine) = line().await;
+            idle.put(line);
+            assert!(!is_closed_within(&mut engine, KEEP - Duration::from_millis(1)).await);
+            assert!(is_closed_within(&mut engine, KEEP).await);
+            sleep(2 * KEEP).await;
+            assert!(!lock(&idle.0).is_swept, "with nothing to do, it ends");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keeps_nothing_while_someone_waits_for_connections_to_go() {
+        let idle = Idle::default();
+        let (one, mut first) = line().await;
+        let (other, mut second) = line().await;
+        idle.put(one);
+        let way = idle.make_way();
+        idle.put(other);
+        for engine in [&mut first, &mut second] {
+            assert!(is_closed_within(engine, Duration::ZERO).await);
+        }
+        drop(way);
+        let (one, mut third) = line().await;
+        idle.put(one);
+        assert!(!is_closed_within(&mut third, Duration::ZERO).await);
     }
 }

@@ -1,5 +1,5 @@
 //! The HTTP client under everything that is asked of the engine, over a unix socket or TCP. Connections are kept for
-//! the next question, but for those of logs.
+//! the next question, but for those of logs and of actions.
 
 use std::{
     fmt,
@@ -22,7 +22,7 @@ use hyper_util::{
         Client,
         connect::{Connected, Connection},
     },
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioExecutor, TokioIo},
 };
 use tokio::{
     net::{TcpStream, UnixStream},
@@ -34,7 +34,7 @@ use tower::Service;
 use super::{
     Address, Error,
     apart::{Apart, Line},
-    idle::{self, Idle},
+    idle::Idle,
     pace::Unhurried,
 };
 
@@ -47,8 +47,6 @@ pub struct Wire {
     /// For what bollard asks.
     client: Client<Connector, Full<Bytes>>,
     connector: Connector,
-    /// For all else.
-    idle: Idle<Socket>,
     /// The engine's host and port, as requests name them.
     host: HeaderValue,
 }
@@ -57,23 +55,24 @@ pub struct Wire {
 pub type Kept = Apart<Socket>;
 
 impl Wire {
-    /// A client of the engine at `address` with at most `connections`; who needs one more waits. Nothing is
-    /// connected yet.
+    /// A client of the engine at `address` with at most `connections`, and one for its events; who needs one
+    /// more waits. Nothing is connected yet.
     pub fn new(address: &Address, connections: usize) -> Self {
+        // Its events hold one as long as someone wants to hear of them, who may ask for more.
+        let connections = connections.saturating_add(1).min(Semaphore::MAX_PERMITS);
         let connector = Connector {
             address: Arc::new(address.clone()),
-            free: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),
+            free: Arc::new(Semaphore::new(connections)),
+            idle: Idle::default(),
         };
         let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(idle::KEEP)
-            .pool_max_idle_per_host(idle::MOST)
+            // It is little, and what is kept here could not be closed where someone else needs it.
+            .pool_max_idle_per_host(0)
             .http1_max_buf_size(READ_AHEAD)
             .build(connector.clone());
         Self {
             client,
             connector,
-            idle: Idle::default(),
             host: HeaderValue::try_from(address.authority())
                 .expect("an address has a valid authority"),
         }
@@ -99,12 +98,12 @@ impl Wire {
     ///
     /// [`Error::Unreachable`] or [`Error::Broken`].
     pub async fn get(&self, path: &str) -> Result<Response<Kept>, Error> {
-        if let Some(line) = self.idle.take().await {
-            let home = Some(self.idle.clone());
+        if let Some(line) = self.connector.idle.take().await {
+            let home = Some(self.connector.idle.clone());
             match line.send(self.question(path)?, home).await {
                 Ok(answer) => return Ok(answer),
                 // It was closed just then. A question may be asked twice, and the others are no better.
-                Err(_) => self.idle.clear(),
+                Err(_) => self.connector.idle.clear(),
             }
         }
         // Boxed, since it is rare and would make the future of each question larger.
@@ -114,11 +113,10 @@ impl Wire {
     /// Gets `path` over a new connection.
     async fn get_anew(&self, path: &str) -> Result<Response<Kept>, Error> {
         let (stream, permit) = self.connect().await?;
-        self.idle.sweep();
         let line = Line::open(Socket::new(stream, permit), READ_AHEAD)
             .await
             .map_err(Error::broken)?;
-        let answer = line.send(self.question(path)?, Some(self.idle.clone()));
+        let answer = line.send(self.question(path)?, Some(self.connector.idle.clone()));
         answer.await.map_err(Error::broken)
     }
 
@@ -159,6 +157,8 @@ impl fmt::Debug for Wire {
 struct Connector {
     address: Arc<Address>,
     free: Arc<Semaphore>,
+    /// Connections that are kept for the next question.
+    idle: Idle<Socket>,
 }
 
 impl Service<Uri> for Connector {
@@ -182,8 +182,14 @@ impl Service<Uri> for Connector {
 impl Connector {
     /// A connection, once one more may be.
     async fn connect(&self) -> io::Result<(Stream, OwnedSemaphorePermit)> {
-        let permit = Arc::clone(&self.free).acquire_owned().await;
-        let permit = permit.map_err(io::Error::other)?;
+        let permit = match Arc::clone(&self.free).try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => {
+                let _way = self.idle.make_way();
+                let permit = Arc::clone(&self.free).acquire_owned().await;
+                permit.map_err(io::Error::other)?
+            }
+        };
         let stream = match &*self.address {
             Address::Unix(path) => Either::Left(UnixStream::connect(path).await?),
             Address::Tcp { host, port } => {

@@ -96,12 +96,11 @@ pub(super) async fn events(engine: &Engine, settings: &Settings, question: &Ques
     let open = settings.open("events")?;
     let mut listener = engine.listen();
     listener.stands().await?;
-    let mut gap = None;
-    match (after, since) {
-        (Some(id), _) => gap = listener.behind(id).await?,
+    let gap = match (after, since) {
+        (Some(id), _) => listener.behind(id).await?,
         (None, Some(time)) => listener.since(time).await?,
-        (None, None) => {}
-    }
+        (None, None) => None,
+    };
     let telling = Telling {
         listener,
         filter,
@@ -152,7 +151,7 @@ impl Source for Telling {
                 Step::Passed(gap) => {
                     counter!(metric::LISTENERS_PASSED, "stream" => "events").increment(1);
                     let last = self.seen.or(self.sent).map(|id| id.nanos);
-                    let after = last.or(gap.after);
+                    let after = last.or(self.since);
                     return tell_gap(&Gap { after, ..gap });
                 }
             }

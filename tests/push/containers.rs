@@ -87,6 +87,36 @@ async fn time_that_passes_is_no_change_but_for_who_is_named() {
 }
 
 #[tokio::test]
+async fn tells_a_restart_that_no_event_told_of() {
+    let up = |time: &str| format!(r#"[{{"Id":"a","Status":"Up {time}"}}]"#);
+    let stage = Stage::with(&up("5 seconds")).await;
+    let (mut stream, events) = stage.open(PATH).await;
+    let id = next_is(&mut stream, "snapshot").await.id.unwrap();
+    drop(stream);
+    events.closed().await;
+    // Nobody watched; the new run is older than the last was then.
+    stage.set(&up("5 minutes"));
+    let mut stream = stage.resume(PATH, &id).await;
+    let events = stage.subscriptions.next().await;
+    let changed = next_is(&mut stream, "changed").await;
+    assert_eq!(format!("[{}]", changed.data), up("5 minutes"));
+    let lists = || stage.lists.lock().unwrap().len();
+    let before = lists();
+    wait::until("it looks no more", SOON, async || lists() >= before + 3).await;
+    // The engine does not say what happened while it was away.
+    stage.set(&up("10 minutes"));
+    events.abort().await;
+    let events = stage.subscriptions.next().await;
+    let changed = next_is(&mut stream, "changed").await;
+    assert_eq!(format!("[{}]", changed.data), up("10 minutes"));
+    // An event of another container brings it to light.
+    stage.set(&up("2 seconds"));
+    events.send(event("create", "b", 1)).await;
+    let changed = next_is(&mut stream, "changed").await;
+    assert_eq!(format!("[{}]", changed.data), up("2 seconds"));
+}
+
+#[tokio::test]
 async fn looks_again_when_the_list_is_behind_the_events() {
     let stage = Stage::with(r#"[{"Id":"a","State":"running"}]"#).await;
     let (mut stream, events) = stage.open(PATH).await;

@@ -21,14 +21,37 @@ const MOST: usize = 4096;
 const CONTAINERS: usize = 20;
 const TIME: Duration = Duration::from_secs(60);
 
-type Seen = Arc<Mutex<BTreeMap<String, Value>>>;
+/// By id, each without the time that it has been as it is, and that time in seconds.
+type Known = BTreeMap<String, (Value, u64)>;
+type Seen = Arc<Mutex<Known>>;
 
-/// A container without the time that it has been as it is.
-fn lasting(mut container: Value) -> (String, Value) {
-    let status = container["Status"].as_str().unwrap();
-    let word = status.split(' ').next().unwrap().to_owned();
-    container["Status"] = Value::from(word);
-    (container["Id"].as_str().unwrap().to_owned(), container)
+/// A container as it is known.
+fn known(mut container: Value) -> (String, (Value, u64)) {
+    let status = container["Status"].take();
+    let words: Vec<&str> = status.as_str().unwrap().split(' ').collect();
+    container["Status"] = Value::from(words[0]);
+    let time = words.windows(2).find_map(|pair| {
+        let unit = match pair[1].trim_end_matches('s') {
+            "second" => 1,
+            "minute" => 60,
+            _ => return None,
+        };
+        // Less than a second, or about a minute.
+        Some(pair[0].parse().unwrap_or(unit / 60) * unit)
+    });
+    let id = container["Id"].as_str().unwrap().to_owned();
+    (id, (container, time.unwrap_or(0)))
+}
+
+/// Whether what is known is as it is now, but for time that has passed.
+fn is_right(known: &Known, now: &Known) -> bool {
+    known.len() == now.len()
+        && known
+            .iter()
+            .zip(now)
+            .all(|((id, (seen, then)), (other, (fresh, now)))| {
+                id == other && seen == fresh && then <= now
+            })
 }
 
 /// Keeps what a stream tells.
@@ -40,10 +63,10 @@ async fn watch(mut stream: EventStream, seen: Seen) {
             "snapshot" => {
                 let all = data["containers"].take();
                 let all = all.as_array().unwrap().iter().cloned();
-                *seen = all.map(lasting).collect();
+                *seen = all.map(known).collect();
             }
             "changed" => {
-                seen.extend([lasting(data)]);
+                seen.extend([known(data)]);
             }
             "removed" => {
                 seen.remove(data["Id"].as_str().unwrap());
@@ -53,10 +76,10 @@ async fn watch(mut stream: EventStream, seen: Seen) {
     }
 }
 
-async fn fresh(engine: &RealEngine) -> BTreeMap<String, Value> {
+async fn fresh(engine: &RealEngine) -> Known {
     let (.., list) = engine.raw("GET", "/containers/json?all=true").await;
     let list: Vec<Value> = serde_json::from_slice(&list).unwrap();
-    list.into_iter().map(lasting).collect()
+    list.into_iter().map(known).collect()
 }
 
 async fn event_listeners(engine: &RealEngine) -> u64 {
@@ -118,7 +141,7 @@ async fn each_knows_in_the_end_what_there_is() {
     }
     wait::until("each knows what there is", SOON, async || {
         let fresh = fresh(&engine).await;
-        let knows = |(seen, _): &(Seen, _)| *seen.lock().unwrap() == fresh;
+        let knows = |(seen, _): &(Seen, _)| is_right(&seen.lock().unwrap(), &fresh);
         fresh.len() == CONTAINERS - 1 && listeners.iter().all(knows)
     })
     .await;

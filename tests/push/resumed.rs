@@ -117,3 +117,64 @@ async fn goes_on_where_the_engine_broke_off() {
     let asked = stage.engine.requests_to("GET", "/events");
     assert_eq!(asked[1].query_value("since").unwrap(), "1.000000000");
 }
+
+#[tokio::test]
+async fn asks_the_engine_once_for_all_who_come_with_what_nobody_knows() {
+    let stage = Stage::with("[]").await;
+    *stage.past.lock().unwrap() = past(5..7);
+    let mut open = Vec::new();
+    for number in 0..20 {
+        // What is later than the first is known as well.
+        let id = format!("{}.0", 3_000_000_000_i64 + number);
+        let mut stream = stage.resume("/events", &id).await;
+        next_is(&mut stream, "gap").await;
+        open.push(stream);
+    }
+    let asked = stage.engine.requests_to("GET", "/events");
+    let past = asked
+        .iter()
+        .filter(|asked| asked.query_value("until").is_some());
+    assert_eq!(past.count(), 1);
+}
+
+#[tokio::test]
+async fn tells_since_when_events_are_kept() {
+    let stage = Stage::with("[]").await;
+    let (mut stream, events) = stage.open("/events").await;
+    const MANY: i64 = 5000;
+    for at in 1..=MANY {
+        events.send(event("start", "a", at)).await;
+    }
+    // Slower than they came, it may be told of a gap itself.
+    while next(&mut stream).await.id != Some(format!("{MANY}.0")) {}
+    let mut late = stage.agent.sse("/events?since=0").await;
+    let gap = next_is(&mut late, "gap").await.json();
+    assert_eq!(gap["after"], "1970-01-01T00:00:00Z");
+    assert_eq!(gap["before"], "1970-01-01T00:00:00.000000905Z");
+    ids(&mut late, &["905.0", "906.0"]).await;
+    // All that this one wants is there.
+    let mut late = stage.agent.sse("/events?since=0.000000906").await;
+    ids(&mut late, &["906.0", "907.0"]).await;
+}
+
+#[tokio::test]
+async fn tells_no_gap_of_before_what_is_wanted() {
+    let stage = Stage::with("[]").await;
+    let (mut stream, events) = stage.open("/events").await;
+    events.send(past(1..2)).await;
+    ids(&mut stream, &["1000000000.0"]).await;
+    events.abort().await;
+    let events = stage.subscriptions.next().await;
+    events.send(past(5..7)).await;
+    next_is(&mut stream, "gap").await;
+    ids(&mut stream, &["5000000000.0", "6000000000.0"]).await;
+    for (since, wanted) in [(5, "5000000000.0"), (6, "6000000000.0")] {
+        let mut late = stage.agent.sse(&format!("/events?since={since}")).await;
+        ids(&mut late, &[wanted]).await;
+    }
+    for since in [3, 4] {
+        let mut late = stage.agent.sse(&format!("/events?since={since}")).await;
+        next_is(&mut late, "gap").await;
+        ids(&mut late, &["5000000000.0"]).await;
+    }
+}

@@ -122,6 +122,11 @@ impl Said {
         })
     }
 
+    /// About what it takes in memory: the line, parsed, and as it is sent.
+    pub(super) fn size(&self) -> usize {
+        3 * self.line.len() + 512
+    }
+
     /// Whether it is this very event.
     pub(super) fn is(&self, event: &Event) -> bool {
         self.nanos == event.said.nanos && self.line == event.said.line
@@ -183,9 +188,9 @@ impl Event {
         self.encoded.get_or_init(encode).clone()
     }
 
-    /// About what it takes in memory: the line, parsed, and as it is sent.
+    /// See [`Said::size`].
     pub(super) fn size(&self) -> usize {
-        3 * self.said.line.len() + 512
+        self.said.size()
     }
 }
 

@@ -2,11 +2,14 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::event::{Event, Id, Nanos, Said};
+use super::{
+    event::{Event, Id, Nanos, Said},
+    past::Past,
+};
 
 /// What is kept at most: so many entries, and so many bytes.
-const ENTRIES: usize = 4096;
-const BYTES: usize = 8 << 20;
+pub(super) const ENTRIES: usize = 4096;
+pub(super) const BYTES: usize = 8 << 20;
 
 /// Where the first event is, so that there is room in front of it.
 const MIDDLE: u64 = 1 << 40;
@@ -14,7 +17,7 @@ const MIDDLE: u64 = 1 << 40;
 /// Events that nobody can tell any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// The time of the last event before the gap, where there is one.
+    /// Nothing is missing up to that time, where one is known.
     pub after: Option<Nanos>,
     /// The time of the first event behind it, if there is one yet.
     pub before: Option<Nanos>,
@@ -40,7 +43,7 @@ pub(super) struct Ring {
     /// The position of the oldest.
     first: u64,
     bytes: usize,
-    /// The time of the last event that is kept no more.
+    /// Up to when something was that is kept no more.
     forgotten: Option<Nanos>,
     /// Since when all that the engine knows is here, if nothing is forgotten.
     since: Nanos,
@@ -55,10 +58,6 @@ impl Ring {
             forgotten: None,
             since,
         }
-    }
-
-    pub(super) fn first(&self) -> u64 {
-        self.first
     }
 
     pub(super) fn end(&self) -> u64 {
@@ -106,6 +105,26 @@ impl Ring {
         })
     }
 
+    /// The position of what has happened since a time, and what of it is kept no more.
+    pub(super) fn since(&self, nanos: Nanos) -> (u64, Option<Gap>) {
+        if self.forgotten.is_some_and(|last| last >= nanos) {
+            let before = self.events().next().map(|(_, event)| event.id.nanos);
+            let after = Some(nanos);
+            return (self.first, Some(Gap { after, before }));
+        }
+        let mut begin = self.first;
+        for (position, step) in (self.first..).zip(&self.steps) {
+            match step {
+                Step::Event(event) if event.id.nanos < nanos => begin = position + 1,
+                Step::Event(event) if event.id.nanos == nanos => return (position, None),
+                Step::Event(_) => break,
+                // Right in front of what is wanted, a gap reaches into it.
+                Step::Again | Step::Gap(_) | Step::Passed(_) => {}
+            }
+        }
+        (begin, None)
+    }
+
     /// Adds an event; false where it is there already.
     pub(super) fn push(&mut self, said: Said) -> bool {
         let mut place = 0;
@@ -141,17 +160,25 @@ impl Ring {
             };
             self.bytes -= size(&step);
             self.first += 1;
-            if let Step::Event(event) = step {
-                self.forgotten = Some(event.id.nanos);
-            }
+            let forgotten = match step {
+                Step::Event(event) => Some(event.id.nanos),
+                // What is missing there is older than what comes next.
+                Step::Gap(_) => {
+                    let mut events = self.events();
+                    events.next().map(|(_, event)| event.id.nanos - 1)
+                }
+                Step::Again | Step::Passed(_) => None,
+            };
+            self.forgotten = self.forgotten.max(forgotten);
         }
     }
 
     /// Puts what has happened since a time in front, as much of it as there is room for.
-    pub(super) fn prepend(&mut self, past: Vec<Said>, since: Nanos) {
+    pub(super) fn prepend(&mut self, past: Past, since: Nanos) {
         if self.has_forgotten() {
             return;
         }
+        self.forgotten = past.left_out;
         let mut older: Vec<Arc<Event>> = Vec::new();
         for said in past {
             let is_here = |event: &Arc<Event>| said.is(event);
@@ -166,7 +193,7 @@ impl Ring {
         for event in older.into_iter().rev() {
             let step = Step::Event(Arc::clone(&event));
             if self.steps.len() == ENTRIES || self.bytes + size(&step) > BYTES {
-                self.forgotten = Some(event.id.nanos);
+                self.forgotten = self.forgotten.max(Some(event.id.nanos));
                 return;
             }
             self.bytes += size(&step);
@@ -180,8 +207,10 @@ impl Ring {
         if *position < self.first {
             *position = self.first;
             let before = self.events().next().map(|(_, event)| event.id.nanos);
-            let after = self.forgotten;
-            return Some(Step::Passed(Gap { after, before }));
+            return Some(Step::Passed(Gap {
+                after: None,
+                before,
+            }));
         }
         let at = usize::try_from(*position - self.first).ok()?;
         let step = self.steps.get(at)?.clone();
@@ -197,13 +226,6 @@ fn size(step: &Step) -> usize {
     }
 }
 
-/// Leaves out the oldest of what will not fit anyway.
-pub(super) fn bound(past: &mut Vec<Said>) {
-    if past.len() > 2 * ENTRIES {
-        past.drain(..past.len() - ENTRIES);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
@@ -215,8 +237,14 @@ mod tests {
         Said::read(Bytes::from(line)).unwrap()
     }
 
+    fn past(said: impl IntoIterator<Item = Said>) -> Past {
+        let mut past = Past::default();
+        past.extend(said);
+        past
+    }
+
     fn told(ring: &Ring) -> Vec<String> {
-        let mut position = ring.first();
+        let mut position = ring.first;
         let mut told = Vec::new();
         while let Some(step) = ring.take(&mut position) {
             told.push(match step {
@@ -247,8 +275,8 @@ mod tests {
         let mut ring = Ring::new(5);
         ring.push(said(6, "c"));
         assert!(ring.reaches(5) && !ring.reaches(4));
-        let mut position = ring.first();
-        ring.prepend(vec![said(4, "a"), said(4, "b"), said(6, "c")], 3);
+        let mut position = ring.first;
+        ring.prepend(past([said(4, "a"), said(4, "b"), said(6, "c")]), 3);
         assert!(ring.reaches(3) && !ring.reaches(2));
         assert_eq!(told(&ring), ["4.0 a", "4.1 b", "6.0 c"]);
         // Who was there goes on where it was.
@@ -260,23 +288,83 @@ mod tests {
     #[test]
     fn forgets_the_oldest_and_says_so() {
         let mut ring = Ring::new(0);
-        let mut position = ring.first();
+        let mut position = ring.first;
         for nanos in 1..=ENTRIES as i64 + 2 {
             ring.push(said(nanos, "a"));
         }
         let Some(Step::Passed(gap)) = ring.take(&mut position) else {
             panic!("it was not passed");
         };
-        assert_eq!((gap.after, gap.before), (Some(2), Some(3)));
+        assert_eq!((gap.after, gap.before), (None, Some(3)));
         assert!(
             matches!(ring.take(&mut position), Some(Step::Event(event)) if event.id.nanos == 3)
         );
-        ring.prepend(vec![said(1, "z")], 0);
+        ring.prepend(past([said(1, "z")]), 0);
         assert_eq!(
-            ring.take(&mut { ring.first() })
+            ring.take(&mut { ring.first })
                 .map(|step| matches!(step, Step::Event(_))),
             Some(true)
         );
+    }
+
+    /// How many steps behind the first, and with which gap.
+    fn since(ring: &Ring, nanos: Nanos) -> (u64, Option<Gap>) {
+        let (position, gap) = ring.since(nanos);
+        (position - ring.first, gap)
+    }
+
+    fn gap(after: Nanos, before: Nanos) -> Option<Gap> {
+        let (after, before) = (Some(after), Some(before));
+        Some(Gap { after, before })
+    }
+
+    #[test]
+    fn a_gap_concerns_only_who_wants_something_of_its_time() {
+        let mut ring = Ring::new(0);
+        ring.push(said(1, "a"));
+        ring.push_gap(Some(5));
+        ring.push(said(5, "b"));
+        ring.push(said(9, "c"));
+        ring.push_gap(None);
+        for (nanos, wanted) in [
+            (0, 0),
+            (1, 0),
+            (2, 1),
+            (4, 1),
+            (5, 2),
+            (6, 3),
+            (9, 3),
+            (10, 4),
+        ] {
+            assert_eq!(since(&ring, nanos), (wanted, None), "{nanos}");
+        }
+    }
+
+    #[test]
+    fn says_what_is_kept_no_more_of_what_is_wanted() {
+        let mut ring = Ring::new(0);
+        ring.push(said(1, "a"));
+        ring.push_gap(Some(5));
+        let end = 5 + ENTRIES as i64;
+        for nanos in 5..end - 1 {
+            ring.push(said(nanos, "b"));
+        }
+        // Only the first event is forgotten.
+        assert_eq!(since(&ring, 1), (0, gap(1, 5)));
+        assert_eq!(since(&ring, 2), (0, None));
+        // The gap too.
+        ring.push(said(end, "b"));
+        assert_eq!(since(&ring, 4), (0, gap(4, 5)));
+        assert_eq!(since(&ring, 5), (0, None));
+    }
+
+    #[test]
+    fn says_so_where_there_was_more_before_than_there_is_room_for() {
+        let mut ring = Ring::new(9);
+        let more = (0..=ENTRIES as i64).map(|nanos| said(nanos + 1, "a"));
+        ring.prepend(past(more), 0);
+        assert_eq!(since(&ring, 0), (0, gap(0, 2)));
+        assert_eq!(since(&ring, 2), (0, None));
     }
 
     #[test]
