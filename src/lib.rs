@@ -16,6 +16,7 @@
 //! | [`containers`] | the containers as they change: one list for all who watch them |
 //! | [`logs`] | the log pipeline: bytes → records → whole lines → what a client is sent |
 //! | [`engine`] | what is asked of the Docker Engine, over one pooled client |
+//! | [`tcp`] | what is set on a TCP connection, on either side |
 //! | [`telemetry`] | tracing and metrics set-up; every metric's name |
 //!
 //! The layers themselves are the crate `middleware`, which knows nothing of Docker, and tower-http's;
@@ -36,4 +37,5 @@ pub mod server;
 pub mod service;
 pub mod stack;
 pub mod startup;
+pub mod tcp;
 pub mod telemetry;

@@ -24,7 +24,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use metrics::gauge;
 use middleware::{BoxError, trace::Peer};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt, util::Oneshot};
 
 use self::{gather::Gather, head_timer::HeadTimer};
-use crate::telemetry::name as metric;
+use crate::{tcp, telemetry::name as metric};
 
 /// How long a client may take to send a request's head, and how long a connection may be unused.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,13 +48,6 @@ const MAX_BODY: usize = 64 * 1024;
 
 /// How long requests may go on once the agent is to stop.
 pub const DRAIN: Duration = Duration::from_secs(10);
-
-/// How long a peer may leave what was sent unacknowledged. A client that reads slowly acknowledges
-/// whenever it makes room, which at some KiB a second is about once a minute.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(180);
-
-/// When an idle connection is probed for the first time, and how often from then on.
-const PROBE: Duration = Duration::from_secs(30);
 
 /// How long to wait where a connection cannot be taken, for want of descriptors, say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -209,7 +202,7 @@ impl Listener {
     /// The next connection; none if it could not be taken.
     async fn accept(&self) -> Option<(TcpStream, SocketAddr)> {
         match self.socket.accept().await {
-            Ok((stream, peer)) => match prepare(&stream) {
+            Ok((stream, peer)) => match tcp::prepare(&stream) {
                 Ok(()) => Some((stream, peer)),
                 // The client has gone already.
                 Err(_) => None,
@@ -283,15 +276,6 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 fn is_without_ipv6(error: &io::Error) -> bool {
     let code = error.raw_os_error();
     matches!(code, Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
-}
-
-/// Sees to it that a peer which has vanished is noticed.
-fn prepare(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let socket = SockRef::from(stream);
-    let keepalive = TcpKeepalive::new().with_time(PROBE).with_interval(PROBE);
-    socket.set_tcp_keepalive(&keepalive)?;
-    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))
 }
 
 #[cfg(test)]

@@ -37,6 +37,7 @@ use super::{
     idle::Idle,
     pace::Unhurried,
 };
+use crate::tcp;
 
 /// The most that is read ahead of whoever takes an answer.
 const READ_AHEAD: usize = 64 * 1024;
@@ -194,7 +195,8 @@ impl Connector {
             Address::Unix(path) => Either::Left(UnixStream::connect(path).await?),
             Address::Tcp { host, port } => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await?;
-                stream.set_nodelay(true)?;
+                // An engine that has vanished would leave streams silent for ever.
+                tcp::prepare(&stream)?;
                 Either::Right(stream)
             }
         };
