@@ -600,4 +600,6 @@ where
 }
 
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod tests;

@@ -1,0 +1,121 @@
+//! How much is shared at a time, and that it is not copied.
+
+use std::{convert::Infallible, sync::Mutex};
+
+use http_body_util::{BodyExt, Full};
+use tokio_test::{assert_pending, task::spawn};
+use tower::{Service, service_fn};
+
+use super::*;
+
+type Answer = Result<Response<Full<Bytes>>, BoxError>;
+
+/// A service that answers its path as soon as it may, and the paths that it was asked for.
+fn shared(
+    limits: Limits,
+    may: Arc<tokio::sync::Semaphore>,
+) -> (
+    impl Service<
+        Request<()>,
+        Response = Response<Full<Bytes>>,
+        Error = BoxError,
+        Future: Future<Output = Answer>,
+    > + Clone,
+    Arc<Mutex<Vec<String>>>,
+) {
+    let asked = Arc::<Mutex<Vec<String>>>::default();
+    let log = Arc::clone(&asked);
+    let inside = service_fn(move |request: Request<()>| {
+        let path = request.uri().path().to_owned();
+        log.lock().unwrap().push(path.clone());
+        let may = Arc::clone(&may);
+        async move {
+            may.acquire().await.unwrap().forget();
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(path)))
+        }
+    });
+    let key = |request: &Request<()>| Some(request.uri().clone());
+    let put_back = |_, read: Bytes| Full::from(read);
+    (
+        CoalesceLayer::new(key, put_back, limits).layer(inside),
+        asked,
+    )
+}
+
+fn get(path: &str) -> Request<()> {
+    Request::get(path).body(()).unwrap()
+}
+
+async fn bytes(answer: Answer) -> Bytes {
+    answer
+        .unwrap()
+        .into_body()
+        .collect()
+        .await
+        .unwrap()
+        .to_bytes()
+}
+
+#[tokio::test]
+async fn past_the_most_keys_each_asks_by_itself() {
+    let may = Arc::new(tokio::sync::Semaphore::new(0));
+    let limits = Limits {
+        keys: 1,
+        ..Limits::default()
+    };
+    let (mut service, asked) = shared(limits, Arc::clone(&may));
+    let paths = ["/a", "/b", "/b", "/a"];
+    let mut waiting = paths.map(|path| spawn(service.call(get(path))));
+    for one in &mut waiting {
+        assert_pending!(one.poll());
+    }
+    // The second for /a waits for the next call of its key.
+    assert_eq!(*asked.lock().unwrap(), ["/a", "/b", "/b"]);
+    may.add_permits(4);
+    for (one, path) in waiting.into_iter().zip(paths) {
+        assert_eq!(bytes(one.await).await, path);
+    }
+}
+
+#[tokio::test]
+async fn past_what_may_be_held_answers_go_out_as_they_come() {
+    for (answers, calls) in [(10, 3), (1000, 2)] {
+        let may = Arc::new(tokio::sync::Semaphore::new(1));
+        let limits = Limits {
+            answers,
+            ..Limits::default()
+        };
+        let (mut service, asked) = shared(limits, Arc::clone(&may));
+        let held = service.call(get("/8-bytes")).await.unwrap();
+        asked.lock().unwrap().clear();
+        // The second and the third share a call, if its answer may be held beside the one that is.
+        let mut all = [(); 3].map(|()| spawn(service.call(get("/another"))));
+        for one in &mut all {
+            assert_pending!(one.poll());
+        }
+        may.add_permits(3);
+        for one in all {
+            assert_eq!(bytes(one.await).await, "/another");
+        }
+        assert_eq!(asked.lock().unwrap().len(), calls);
+        drop(held);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_one_for_all_who_share_it() {
+    let may = Arc::new(tokio::sync::Semaphore::new(0));
+    let (mut service, asked) = shared(Limits::default(), Arc::clone(&may));
+    let mut all = [(); 3].map(|()| spawn(service.call(get("/one"))));
+    // The first begins its call at once.
+    for one in &mut all {
+        assert_pending!(one.poll());
+    }
+    may.add_permits(2);
+    let [first, second, third] = all;
+    assert_eq!(bytes(first.await).await, "/one");
+    let (second, third) = tokio::join!(second, third);
+    let (second, third) = (bytes(second).await, bytes(third).await);
+    assert_eq!(second.as_ptr(), third.as_ptr());
+    assert_eq!(asked.lock().unwrap().len(), 2);
+}
