@@ -100,6 +100,32 @@ fn puts_the_names_in_place_of_the_values() {
 }
 
 #[test]
+fn leaves_nothing_of_secrets_that_overlap() {
+    let variables = [
+        "A_KEY=alpha-beta",
+        "B_KEY=beta-gamma",
+        "C_KEY=ma-delta",
+        "D_KEY=eta-g",
+        "E_KEY=-_-_",
+    ];
+    for (text, expected) in [
+        ("(alpha-beta-gamma)", "([redacted A_KEY])"),
+        ("alpha-beta-gamma-delta.", "[redacted A_KEY]."),
+        ("beta-gamma-delta", "[redacted B_KEY]"),
+        ("beta-g alpha-beta", "b[redacted D_KEY] [redacted A_KEY]"),
+        ("<-_-_-_-_->", "<[redacted E_KEY]->"),
+        ("alpha-betaalpha-beta", "[redacted A_KEY][redacted A_KEY]"),
+    ] {
+        assert_eq!(hide(&variables, &line(text)), expected);
+    }
+    let more = Line {
+        more: true,
+        ..line("say alpha-beta-gam")
+    };
+    assert_eq!(hide(&variables, &more), "say [redacted A_KEY]");
+}
+
+#[test]
 fn searches_a_value_of_many_lines_line_by_line() {
     let pem = "PEM_KEY=-----BEGIN-----\nMIIEabc\r\nxyz\n-----END-----\n";
     for (text, expected) in [
