@@ -257,6 +257,17 @@ fn nothing_of_a_secret_is_left_wherever_a_long_line_is_cut() {
 }
 
 #[test]
+fn hides_both_halves_of_a_secret_that_two_records_tear() {
+    // The container was killed within the line, and started again.
+    let other = frame(b"nter2 after\n");
+    let mut log = frame(b"before hu");
+    let second = String::from_utf8(other).unwrap().replace(":09.", ":10.");
+    log.extend_from_slice(second.as_bytes());
+    let seen = shown(&[&log], &["KEY=hunter2"], 1 << 20);
+    assert_eq!(seen, ["before [redacted KEY]", "[redacted KEY] after"]);
+}
+
+#[test]
 fn finds_the_longest_overlap() {
     for (pattern, text, expected) in [
         ("abcd", "xab", 2),
