@@ -1,5 +1,7 @@
 //! Which containers are in a stream of many logs, and what becomes of the others.
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -9,7 +11,7 @@ use crate::contract::host::{Host, text};
 use crate::support::agent::Agent;
 use crate::support::client::EventStream;
 use crate::support::fixture::{ID, agent_on, engine_with_log};
-use crate::support::scripted::{Answer, STDOUT, frame, line};
+use crate::support::scripted::{Answer, Recorded, STDOUT, State, frame, line};
 use crate::support::wait::SOON;
 
 const NO_LOG: [&str; 2] = ["--log-driver", "none"];
@@ -142,16 +144,20 @@ async fn ends_when_no_line_can_be_early_enough_any_more() {
 async fn an_engine_that_does_not_list_holds_up_no_drain() {
     let log = frame(STDOUT, line(1, "one"));
     let engine = engine_with_log(Answer::bytes(200, log));
-    let list = Answer::json(200, json!([{ "Id": ID }]));
-    let engine = engine.route("GET", "/containers/json", list).start().await;
+    let looks = AtomicUsize::new(0);
+    let list = move |_: &Recorded| match looks.fetch_add(1, Relaxed) {
+        0 => Answer::json(200, json!([{ "Id": ID }])),
+        _ => Answer::hang_head(),
+    };
+    let engine = engine.route_fn("GET", "/containers/json", list);
+    let engine = engine.start().await;
     let agent = agent_on(&engine).await;
     let mut stream = agent.sse("/logs/stream?all=true").await;
-    engine.route("GET", "/containers/json", Answer::hang_head());
     sees(&mut stream, "one").await;
     // The container has stopped, so that it is looked what there is.
-    engine
-        .wait("the list is asked for", |now| now.waiting > 0)
-        .await;
+    let is_list = |request: &&Recorded| request.path.ends_with("/containers/json");
+    let is_asked = |now: &State| now.requests.iter().filter(is_list).count() == 2;
+    engine.wait("the list is asked for", is_asked).await;
     agent.signal(Signal::TERM);
     let rest = stream.rest(SOON).await;
     assert_eq!(rest.last().unwrap().name(), "close");
