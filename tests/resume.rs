@@ -3,6 +3,8 @@
 mod gaps;
 mod killed;
 mod many;
+mod many_cursors;
+mod many_members;
 mod same_time;
 mod shared;
 

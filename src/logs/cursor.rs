@@ -221,20 +221,26 @@ pub(super) fn nanos(duration: Duration) -> Nanos {
     Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX)
 }
 
-/// Where a client's stream of one container was cut: `ID.TIME.SOURCE ORDINAL[~PRINT][-FLOOR]`.
+/// Where a client's stream of one container was cut: `ID.TIME.SOURCE ORDINAL[~PRINT][-FLOOR][!]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
     /// The beginning of the container's id.
     id: String,
     /// The last line that the client has got.
     pub place: Place,
+    /// Whether it has not got that one either: it is the first that is to come.
+    pub is_next: bool,
 }
 
 impl Cursor {
     /// The cursor behind the line at `place` of the container `id`.
     pub fn new(id: &str, place: Place) -> Self {
         let id = id.get(..ID_LEN).unwrap_or(id).to_owned();
-        Self { id, place }
+        Self {
+            id,
+            place,
+            is_next: false,
+        }
     }
 
     /// The beginning of the container's id.
@@ -250,7 +256,11 @@ impl Cursor {
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_cursor(f, &self.id, &self.place)
+        if self.is_next {
+            write_front(f, &self.id, &self.place)
+        } else {
+            write_cursor(f, &self.id, &self.place)
+        }
     }
 }
 
@@ -273,6 +283,12 @@ pub(super) fn write_cursor(f: &mut impl fmt::Write, id: &str, place: &Place) -> 
     Ok(())
 }
 
+/// Writes the cursor in front of the line at `place` of the container `id`.
+pub(super) fn write_front(f: &mut impl fmt::Write, id: &str, place: &Place) -> fmt::Result {
+    write_cursor(f, id, place)?;
+    f.write_char('!')
+}
+
 /// It is no cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no cursor of this agent")]
@@ -282,6 +298,10 @@ impl FromStr for Cursor {
     type Err = BrokenCursor;
 
     fn from_str(text: &str) -> Result<Self, BrokenCursor> {
+        let (text, is_next) = match text.strip_suffix('!') {
+            Some(text) => (text, true),
+            None => (text, false),
+        };
         let mut parts = text.splitn(3, '.');
         let (Some(id), Some(stamp), Some(rest)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(BrokenCursor);
@@ -322,6 +342,7 @@ impl FromStr for Cursor {
                 mark: print.map_or(Mark::None, Mark::Print),
                 floor,
             },
+            is_next,
         })
     }
 }
@@ -439,6 +460,12 @@ mod tests {
             let cursor = Cursor::new(&format!("{ID}cdef"), place);
             assert_eq!(cursor.to_string(), text);
             assert_eq!(text.parse::<Cursor>().unwrap(), cursor);
+            let front = Cursor {
+                is_next: true,
+                ..cursor.clone()
+            };
+            assert_eq!(front.to_string(), format!("{text}!"));
+            assert_eq!(front.to_string().parse::<Cursor>().unwrap(), front);
             assert!(cursor.is_of(&format!("{ID}ffff")));
             assert!(!cursor.is_of("0123456789ac"));
         }
@@ -465,6 +492,8 @@ mod tests {
             "0123456789ab.99999999999999999999.o0",
             "0123456789ab.1.o0 ",
             "0123456789ab.1.o0.2",
+            "0123456789ab.1.o0!!",
+            "0123456789ab.1.o0! ",
             "0123456789ab.1.ä",
         ] {
             assert_eq!(text.parse::<Cursor>(), Err(BrokenCursor), "{text}");

@@ -11,7 +11,7 @@ use std::{
 };
 
 use metrics::{Gauge, counter, gauge};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::{
     feed::Feed,
@@ -44,6 +44,8 @@ pub struct Limits {
 #[error("Too many {0}; try again later.")]
 pub struct Busy(pub &'static str);
 
+const READERS: &str = "logs are being read";
+
 impl Busy {
     fn refuse(kind: &'static str, what: &'static str) -> Self {
         counter!(metric::LOG_REFUSALS, "what" => kind).increment(1);
@@ -51,7 +53,12 @@ impl Busy {
     }
 
     pub(super) fn of_readers() -> Self {
-        Self::refuse("readers", "logs are being read")
+        Self::refuse("readers", READERS)
+    }
+
+    /// Whether it is logs that are read; they end sooner than clients leave.
+    pub(super) fn is_of_readers(&self) -> bool {
+        self.0 == READERS
     }
 }
 
@@ -61,6 +68,8 @@ pub struct Source {
     engine: Engine,
     max_line: usize,
     readers: Arc<Semaphore>,
+    /// A share of them for who reads what was written before: else shared readers could take them all.
+    reserve: Arc<Semaphore>,
     /// How many rings there are.
     rings: Arc<AtomicUsize>,
 }
@@ -108,6 +117,12 @@ impl Source {
     }
 }
 
+/// How many logs can only be read by who reads what was written before.
+fn reserve(limits: &Limits) -> usize {
+    // Of one alone there is no share.
+    usize::from(limits.readers > 1)
+}
+
 /// See the [module](self). Clones share everything.
 #[derive(Clone)]
 pub struct Hub {
@@ -117,6 +132,8 @@ pub struct Hub {
 struct Shared {
     source: Source,
     limits: Limits,
+    /// How many wait for their turn to read.
+    waiting: watch::Sender<usize>,
     followers: AtomicUsize,
     gauge: Gauge,
     feeds: Mutex<HashMap<String, Weak<Shelf>>>,
@@ -158,15 +175,18 @@ impl Shared {
 impl Hub {
     /// A hub for the containers of `engine`, whose lines have at most `max_line` bytes of text.
     pub fn new(engine: Engine, max_line: usize, limits: Limits) -> Self {
+        let reserve = reserve(&limits);
         Self {
             shared: Arc::new(Shared {
                 source: Source {
                     engine,
                     max_line,
-                    readers: Arc::new(Semaphore::new(limits.readers)),
+                    readers: Arc::new(Semaphore::new(limits.readers - reserve)),
+                    reserve: Arc::new(Semaphore::new(reserve)),
                     rings: Arc::default(),
                 },
                 limits,
+                waiting: watch::Sender::default(),
                 followers: AtomicUsize::new(0),
                 gauge: gauge!(metric::FOLLOWERS),
                 feeds: Mutex::default(),
@@ -177,6 +197,33 @@ impl Hub {
     /// Where the hub reads.
     pub fn source(&self) -> &Source {
         &self.shared.source
+    }
+
+    /// Waits until someone waits for the right to read a part of a log.
+    pub(super) async fn is_waited_for(&self) {
+        let mut waiting = self.shared.waiting.subscribe();
+        // The sender lives as long as the hub.
+        let _ = waiting.wait_for(|many| *many > 0).await;
+    }
+
+    /// Waits until one more log may be read; for it to stay so is not promised.
+    pub(super) async fn has_room(&self) {
+        let _waits = Waits::begin(&self.shared.waiting);
+        // They are never closed.
+        let _ = self.shared.source.readers.acquire().await;
+    }
+
+    /// Whether so many logs may be followed, if nobody else follows one.
+    ///
+    /// # Errors
+    ///
+    /// If not.
+    pub(super) fn may_follow(&self, many: usize) -> Result<(), Busy> {
+        let limits = &self.shared.limits;
+        if many > limits.readers - reserve(limits) {
+            return Err(Busy::of_readers());
+        }
+        Ok(())
     }
 
     /// Joins those who follow a container, or begins to.
@@ -251,10 +298,17 @@ impl Membership {
 
     /// Waits for the right to read a part of this log by oneself.
     pub(super) async fn turn(&self) -> Turn {
+        let hub = &self.shelf.hub;
+        let _waits = Waits::begin(&hub.waiting);
         let own = Arc::clone(&self.shelf.catch_ups).acquire_owned().await;
-        let all = Arc::clone(&self.shelf.hub.source.readers)
-            .acquire_owned()
-            .await;
+        let Source {
+            readers, reserve, ..
+        } = &hub.source;
+        let all = tokio::select! {
+            biased;
+            permit = Arc::clone(readers).acquire_owned() => permit,
+            permit = Arc::clone(reserve).acquire_owned() => permit,
+        };
         Turn::new([own, all].map(|permit| permit.expect("they are never closed")))
     }
 }
@@ -271,6 +325,22 @@ impl Drop for Membership {
         hub.followers.fetch_sub(1, Ordering::Relaxed);
         self.shelf.followers.fetch_sub(1, Ordering::Relaxed);
         hub.gauge.decrement(1.0);
+    }
+}
+
+/// Counts who waits for a turn.
+struct Waits<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Waits<'a> {
+    fn begin(waiting: &'a watch::Sender<usize>) -> Self {
+        waiting.send_modify(|many| *many += 1);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|many| *many -= 1);
     }
 }
 

@@ -36,9 +36,10 @@ pub struct Line {
     pub stamp: usize,
     /// Whether it goes on with a line that was too long; it repeats its time.
     pub continued: bool,
-    /// Whether it was too long, so that the next line of its source may go on with it.
+    /// Whether its end is missing: it was too long, so that the next line of its source may go on with it,
+    /// or it broke off.
     pub more: bool,
-    /// Whether it is the first of its source: where the engine has cut it, only its end may be here.
+    /// Whether it is the first of its source, or behind one that broke off: only its end may be here.
     pub first: bool,
     /// Whether the log ends before the line does, so that there is no newline.
     pub open: bool,
@@ -214,8 +215,9 @@ impl Part {
                 return self.begin(stamp, piece).or_else(|| self.go_on(piece));
             }
             if piece.bytes[..stamp] != self.buf[..self.stamp] {
-                // A record of its own, so the line before it will never get its newline.
-                return Some(self.line());
+                // A record of its own, so the line before it will never get its newline: its writer was
+                // killed, or the engine that read it.
+                return Some(self.cut());
             }
             piece.bytes.advance(stamp);
             piece.first = false;
@@ -271,6 +273,17 @@ impl Part {
     fn line(&mut self) -> Line {
         let bytes = self.buf.split().freeze();
         self.finish(bytes)
+    }
+
+    /// The line under way, which broke off.
+    fn cut(&mut self) -> Line {
+        let more = true;
+        let line = Line {
+            more,
+            ..self.line()
+        };
+        self.first = true;
+        line
     }
 
     fn finish(&mut self, mut bytes: Bytes) -> Line {

@@ -4,7 +4,7 @@
 //! cut is a line's edge: where it was too long, where the log begins or ends within it. There half a secret
 //! is hidden as well, and now and then something that only looks like half of one.
 
-use std::{fmt, sync::Arc};
+use std::{cmp::Reverse, fmt, sync::Arc};
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use memchr::memmem;
@@ -88,7 +88,8 @@ impl Secrets {
             return None;
         }
         let automaton = AhoCorasick::builder()
-            .match_kind(MatchKind::LeftmostLongest)
+            // All that are there: of two that overlap, each is a secret.
+            .match_kind(MatchKind::Standard)
             // The faster DFA would take up to a kibibyte for each byte of the secrets.
             .kind(Some(AhoCorasickKind::ContiguousNFA))
             .build(values.iter().map(|secret| &secret.value))
@@ -104,15 +105,13 @@ impl Secrets {
     /// The line's text with its secrets hidden; none if it has none.
     pub fn hide(&self, line: &Line) -> Option<Vec<u8>> {
         let text = line.text();
-        let found = self.automaton.find_iter(text);
-        let mut found: Vec<Found> = found
-            .map(|found| (found.start(), found.end(), found.pattern().as_usize()))
-            .collect();
+        let mut found = self.find_whole(text);
         self.find_cut(line, &mut found);
         if found.is_empty() {
             return None;
         }
-        found.sort_unstable();
+        // Of those that begin alike the longest gives its name.
+        found.sort_unstable_by_key(|(from, to, secret)| (*from, Reverse(*to), *secret));
         let (mut out, mut end) = (Vec::with_capacity(text.len()), 0);
         for (from, to, secret) in found {
             if from >= end {
@@ -123,6 +122,24 @@ impl Secrets {
         }
         out.extend_from_slice(&text[end..]);
         Some(out)
+    }
+
+    /// The secrets in the text, those that overlap as one: it has the name of the first, else of the longest.
+    fn find_whole(&self, text: &[u8]) -> Vec<Found> {
+        let mut all: Vec<Found> = Vec::new();
+        // They come by where they end.
+        for found in self.automaton.find_overlapping_iter(text) {
+            let (mut from, to) = (found.start(), found.end());
+            let mut secret = found.pattern().as_usize();
+            // At once, else a text that repeats itself would have more of them than bytes.
+            while let Some((before, _, other)) = all.pop_if(|(_, end, _)| *end > from) {
+                if before < from {
+                    (from, secret) = (before, other);
+                }
+            }
+            all.push((from, to, secret));
+        }
+        all
     }
 
     /// The parts of secrets at the line's edges, as far as something may be missing there.

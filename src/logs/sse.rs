@@ -235,7 +235,7 @@ impl Events {
 }
 
 /// Waits for a time; for ever where there is none.
-async fn until(time: Option<Timestamp>) {
+pub(super) async fn until(time: Option<Timestamp>) {
     let Some(time) = time else {
         return pending().await;
     };

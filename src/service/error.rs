@@ -9,7 +9,7 @@ use middleware::{BoxError, coalesce::Torn, refusal::refusal, timeout::Elapsed};
 use super::{Body, push};
 use crate::{
     engine,
-    logs::{follower::FollowError, hub::Busy},
+    logs::{follower::FollowError, hub::Busy, many::OpenError},
 };
 
 /// Why a request is not answered with what it asks for.
@@ -106,6 +106,15 @@ impl From<FollowError> for Error {
         match error {
             FollowError::Engine(error) => error.into(),
             FollowError::Busy(error) => error.into(),
+        }
+    }
+}
+
+impl From<OpenError> for Error {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Follow(error) => error.into(),
+            error => Self::Bad(error.to_string()),
         }
     }
 }

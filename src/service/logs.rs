@@ -100,7 +100,8 @@ async fn events(
     let id: ContainerId = question.name()?;
     let facts = engine.facts(&id).await?;
     let start = match &question.cursors(params)?[..] {
-        [cursor] if cursor.is_of(&facts.id) => Start::After(cursor.place),
+        // Only many logs have cursors that are in front of a line.
+        [cursor] if cursor.is_of(&facts.id) && !cursor.is_next => Start::After(cursor.place),
         [] => params.start(tail),
         _ => return Err(Error::Bad("The cursor is of another container.".into())),
     };

@@ -1,8 +1,9 @@
 //! The values of secret variables, which nobody gets to see in a log.
 
-use super::host::Host;
+use super::host::{Host, text};
 use super::views::ALL;
 use crate::support::agent::Agent;
+use crate::support::wait::SOON;
 
 /// Options of a container with a secret, and with some that are none.
 const SECRET: [&str; 6] = [
@@ -82,4 +83,46 @@ async fn hides_them_from_all_where_that_is_configured() {
         assert_eq!(host.shown_texts(name, query).await, expected, "{query}");
     }
     host.engine.remove(name).await;
+}
+
+#[tokio::test]
+async fn hides_them_in_files_and_in_the_logs_of_many() {
+    let host = Host::start().await;
+    let names = ["redacted-a", "redacted-b"];
+    for (name, secret) in names.into_iter().zip(["B_KEY=hunter2", "B_KEY=beta-gamma"]) {
+        let options = [
+            "-e",
+            "A_KEY=alpha-beta",
+            "-e",
+            secret,
+            "--label",
+            "redacted",
+        ];
+        let script = "echo hunter2, alpha-beta-gamma";
+        host.ran(name, &options, script).await;
+    }
+    // Each by its own container's variables.
+    let shown = [
+        "[redacted B_KEY], [redacted A_KEY]-gamma",
+        "hunter2, [redacted A_KEY]",
+    ];
+    let mut many = host
+        .agent
+        .sse("/logs/stream?label=redacted&redact=env")
+        .await;
+    let mut seen = Vec::new();
+    while seen.len() < 2 {
+        let event = many.next(SOON).await.unwrap();
+        if event.name() == "log" {
+            let data = event.json();
+            let line = data["log"].as_str().unwrap();
+            seen.push((data["container"]["name"].clone(), text(line).to_owned()));
+        }
+    }
+    for (name, shown) in names.into_iter().zip(shown) {
+        assert!(seen.contains(&(name.into(), shown.into())), "{seen:?}");
+        let path = format!("/containers/{name}/logs/download?format=ndjson&redact=env");
+        assert_eq!(host.agent.get(&path).await.json()["text"], shown);
+        host.engine.remove(name).await;
+    }
 }

@@ -74,6 +74,12 @@ async fn assert_answers(host: &Host, proxy: &Proxy, version: &[&str], name: &str
     let keyless = proxy.curl(&options, "/").output().await.unwrap();
     assert_eq!(String::from_utf8_lossy(&keyless.stdout), expected);
 
+    // What resumes a stream of as many logs as it may have.
+    let places = vec!["x".repeat(90); 256].join(",");
+    let header = format!("last-event-id: {places}");
+    let options = [version, &["--header", &header]].concat();
+    assert_eq!(proxy.get(&options, "/").await, b"OK");
+
     let container = format!("/containers/{name}");
     assert_same(
         host,

@@ -163,7 +163,7 @@ fn command(kind: Kind, folder: &Path, port: u16, agent: SocketAddr) -> Command {
             fs::write(at("both.pem"), pem).unwrap();
             // Without the option, a client that leaves is noticed at the next line or heartbeat only.
             let config = format!(
-                "defaults\n mode http\n option abortonclose\n timeout connect 5s\n\
+                "global\n tune.bufsize 32768\ndefaults\n mode http\n option abortonclose\n timeout connect 5s\n\
                  timeout client 1h\n timeout server 1h\n\
                  frontend tls\n bind 127.0.0.1:{port} ssl crt {}\n default_backend agent\n\
                  backend agent\n server agent {agent}\n",

@@ -8,7 +8,7 @@ use crate::support::client::EventStream;
 use crate::support::wait::SOON;
 
 /// Waits for the event that says this of a container.
-async fn says(stream: &mut EventStream, name: &str, state: &str) {
+pub async fn says(stream: &mut EventStream, name: &str, state: &str) {
     loop {
         let event = stream.next(SOON).await.expect("the stream goes on");
         if event.name() == "container" && event.json()["name"] == name {

@@ -100,6 +100,32 @@ fn puts_the_names_in_place_of_the_values() {
 }
 
 #[test]
+fn leaves_nothing_of_secrets_that_overlap() {
+    let variables = [
+        "A_KEY=alpha-beta",
+        "B_KEY=beta-gamma",
+        "C_KEY=ma-delta",
+        "D_KEY=eta-g",
+        "E_KEY=-_-_",
+    ];
+    for (text, expected) in [
+        ("(alpha-beta-gamma)", "([redacted A_KEY])"),
+        ("alpha-beta-gamma-delta.", "[redacted A_KEY]."),
+        ("beta-gamma-delta", "[redacted B_KEY]"),
+        ("beta-g alpha-beta", "b[redacted D_KEY] [redacted A_KEY]"),
+        ("<-_-_-_-_->", "<[redacted E_KEY]->"),
+        ("alpha-betaalpha-beta", "[redacted A_KEY][redacted A_KEY]"),
+    ] {
+        assert_eq!(hide(&variables, &line(text)), expected);
+    }
+    let more = Line {
+        more: true,
+        ..line("say alpha-beta-gam")
+    };
+    assert_eq!(hide(&variables, &more), "say [redacted A_KEY]");
+}
+
+#[test]
 fn searches_a_value_of_many_lines_line_by_line() {
     let pem = "PEM_KEY=-----BEGIN-----\nMIIEabc\r\nxyz\n-----END-----\n";
     for (text, expected) in [
@@ -228,6 +254,17 @@ fn nothing_of_a_secret_is_left_wherever_a_long_line_is_cut() {
             }
         }
     }
+}
+
+#[test]
+fn hides_both_halves_of_a_secret_that_two_records_tear() {
+    // The container was killed within the line, and started again.
+    let other = frame(b"nter2 after\n");
+    let mut log = frame(b"before hu");
+    let second = String::from_utf8(other).unwrap().replace(":09.", ":10.");
+    log.extend_from_slice(second.as_bytes());
+    let seen = shown(&[&log], &["KEY=hunter2"], 1 << 20);
+    assert_eq!(seen, ["before [redacted KEY]", "[redacted KEY] after"]);
 }
 
 #[test]

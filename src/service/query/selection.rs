@@ -10,14 +10,14 @@ const MAX: usize = 256;
 /// The label that Docker Compose puts on what belongs to a project.
 const PROJECT: &str = "com.docker.compose.project";
 
-/// Reads `container`, `label` and `project`, each any number of times, and `all`.
+/// Reads `container` and `label`, each any number of times, `project` and `all`.
 ///
 /// # Errors
 ///
 /// [`Error::Bad`] for a name that is none, and where nothing is selected.
 pub fn selection(query: &str) -> Result<Selection, Error> {
     let mut selection = Selection::default();
-    let mut all = false;
+    let (mut all, mut project) = (false, false);
     let mut labels = Vec::new();
     for (name, value) in parse(query.as_bytes()) {
         match name.as_ref() {
@@ -34,7 +34,14 @@ pub fn selection(query: &str) -> Result<Selection, Error> {
             "project" if value.is_empty() => {
                 return Err(Error::Bad("The parameter project must be a name.".into()));
             }
-            "project" => labels.push(format!("{PROJECT}={value}")),
+            // A container has one, so that none would be in both.
+            "project" if project => {
+                return Err(Error::Bad("The parameter project is given twice.".into()));
+            }
+            "project" => {
+                project = true;
+                labels.push(format!("{PROJECT}={value}"));
+            }
             "all" => match value.as_ref() {
                 "true" | "1" => all = true,
                 "false" | "0" => {}
@@ -86,6 +93,7 @@ mod tests {
             "container=a%2Fb",
             "label=",
             "label==x",
+            "project=a&project=b",
         ] {
             assert!(selection(query).is_err(), "{query}");
         }

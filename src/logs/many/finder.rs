@@ -1,0 +1,219 @@
+//! Which containers there are, and how to begin to follow them.
+
+use std::{collections::BTreeMap, collections::HashSet, time::Duration};
+
+use futures_util::stream::{StreamExt, iter};
+use jiff::Timestamp;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep, timeout, timeout_at},
+};
+
+use super::{
+    super::{
+        cursor::Place,
+        follower::{FollowError, Follower, Start},
+        hub::{Hub, Membership},
+        reading::Times,
+    },
+    Wanted,
+};
+use crate::engine::{self, Engine, Facts, Tail};
+
+/// How many containers are looked at, and how many begun to be followed, at a time.
+const AT_A_TIME: usize = 8;
+
+/// How long a look may take: the engine answers it from memory.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// When to try again where something could not be.
+pub(super) const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long to wait until there may be a reader more, before the client is told to come back later.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Finds containers and begins to follow them.
+pub(super) struct Finder {
+    pub(super) engine: Engine,
+    pub(super) hub: Hub,
+    pub(super) wanted: Wanted,
+    slots: Semaphore,
+}
+
+/// What is known of containers: their start, where another one is of interest.
+pub(super) type Known = BTreeMap<String, Option<String>>;
+
+/// What a look has found.
+pub(super) struct Look {
+    /// The ids of all that are wanted.
+    pub(super) ids: HashSet<String>,
+    /// Those that were not known, or have been started again.
+    pub(super) new: Vec<New>,
+}
+
+/// A container that may be followed.
+pub(super) struct New {
+    pub(super) facts: Facts,
+    /// Whether the client has named it.
+    pub(super) named: bool,
+}
+
+impl Finder {
+    pub(super) fn new(engine: Engine, hub: Hub, wanted: Wanted) -> Self {
+        let slots = Semaphore::new(AT_A_TIME);
+        Self {
+            engine,
+            hub,
+            wanted,
+            slots,
+        }
+    }
+
+    /// Looks which containers there are. Those that are named must exist, if `strict`.
+    pub(super) async fn look(&self, known: &Known, strict: bool) -> Result<Look, engine::Error> {
+        let late = |_| {
+            Err(engine::Error::broken(
+                "it does not say which containers there are",
+            ))
+        };
+        let look = timeout(LOOK, self.find(known, strict));
+        look.await.unwrap_or_else(late)
+    }
+
+    async fn find(&self, known: &Known, strict: bool) -> Result<Look, engine::Error> {
+        let selection = &self.wanted.selection;
+        let mut look = Look {
+            ids: HashSet::new(),
+            new: Vec::new(),
+        };
+        let named = selection.containers.iter();
+        let named = named.map(|id| self.engine.facts(id)).collect::<Vec<_>>();
+        let mut named = iter(named).buffered(AT_A_TIME);
+        while let Some(facts) = named.next().await {
+            match facts {
+                Ok(facts) => look.add(known, facts, true),
+                Err(error) if says_gone(&error) && !strict => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let Some(labels) = &selection.labels else {
+            return Ok(look);
+        };
+        let listed = self.engine.with_labels(labels).await?.into_iter();
+        let listed: Vec<_> = listed
+            .map(|listed| listed.id)
+            .filter(|id| look.ids.insert(id.clone()))
+            .collect();
+        let source = self.hub.source();
+        let open = listed
+            .iter()
+            .filter(|id| known.get(*id).is_none_or(Option::is_some));
+        let open = open.map(|id| source.facts(id)).collect::<Vec<_>>();
+        let mut open = iter(open).buffered(AT_A_TIME);
+        while let Some(facts) = open.next().await {
+            match facts {
+                Ok(facts) => look.add(known, facts, false),
+                Err(error) if says_gone(&error) => {}
+                // One that is broken is no reason to leave out the others.
+                Err(error @ engine::Error::Refused { .. }) => {
+                    tracing::debug!(%error, "cannot look at a container");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(look)
+    }
+
+    /// Where to begin with a container: `known` is the last line of it that was sent. And the line that
+    /// must come first, where that is known.
+    pub(super) fn start(
+        &self,
+        id: &str,
+        known: Option<Place>,
+        appeared: bool,
+    ) -> (Start, Option<Place>) {
+        let Wanted {
+            tail,
+            times,
+            cursors,
+            ..
+        } = &self.wanted;
+        let cursor = cursors.iter().find(|cursor| cursor.is_of(id));
+        let start = match (known, cursor) {
+            (Some(place), _) => Start::After(place),
+            (None, Some(cursor)) if cursor.is_next => {
+                return (from(&cursor.place), Some(cursor.place));
+            }
+            (None, Some(cursor)) => Start::After(cursor.place),
+            // It had no line when the client was last here.
+            (None, None) if !cursors.is_empty() || appeared => Start::Tail(Tail::All, *times),
+            (None, None) => Start::Tail(*tail, *times),
+        };
+        (start, None)
+    }
+
+    /// Follows a container, of which the feed may be kept by a `seat`. If `patient`, only the engine's
+    /// refusal is an error: it is tried again while there is too much to do, or the engine away.
+    pub(super) async fn follow(
+        &self,
+        facts: &Facts,
+        start: &Start,
+        mut seat: Option<Membership>,
+        patient: bool,
+    ) -> Result<Follower, FollowError> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let slot = self.slots.acquire().await;
+            let opened = Follower::open(&self.hub, facts.clone(), start.clone(), false, true).await;
+            drop(slot);
+            match opened {
+                Err(FollowError::Busy(busy))
+                    if busy.is_of_readers() && (patient || Instant::now() < end) =>
+                {
+                    let end = end.max(Instant::now() + TRY_AGAIN);
+                    // Either way it is told by the next try.
+                    let _ = timeout_at(end, self.hub.has_room()).await;
+                }
+                Err(error) if patient && !is_refusal(&error) => {
+                    tracing::debug!(%error, "cannot follow a container yet");
+                    // It counts as a follower.
+                    seat = None;
+                    sleep(TRY_AGAIN).await;
+                }
+                opened => {
+                    drop(seat);
+                    return opened;
+                }
+            }
+        }
+    }
+}
+
+impl Look {
+    fn add(&mut self, known: &Known, facts: Facts, named: bool) {
+        let is_new = match known.get(&facts.id) {
+            None => true,
+            Some(None) => false,
+            Some(Some(started_at)) => *started_at != facts.state.started_at,
+        };
+        // Two names may be of one container.
+        let is_first = self.ids.insert(facts.id.clone()) || !named;
+        if is_new && is_first {
+            self.new.push(New { facts, named });
+        }
+    }
+}
+
+/// With all lines that may stand behind the one before this place.
+pub(super) fn from(place: &Place) -> Start {
+    let since = Timestamp::from_nanosecond(place.since().into()).ok();
+    Start::Tail(Tail::All, Times { since, until: None })
+}
+
+pub(super) fn says_gone(error: &engine::Error) -> bool {
+    matches!(error, engine::Error::Refused { status, .. } if *status == 404)
+}
+
+pub(super) fn is_refusal(error: &FollowError) -> bool {
+    matches!(error, FollowError::Engine(engine::Error::Refused { .. }))
+}

@@ -1,0 +1,176 @@
+//! Who joins a stream of many logs, who cannot, and who leaves it.
+
+use std::sync::Arc;
+
+use futures_util::future::{BoxFuture, FutureExt};
+use tokio::time::Instant;
+
+use super::{
+    super::{
+        follower::{FollowError, Start},
+        hub::Membership,
+    },
+    Came, MAX_MEMBERS, Many, OpenError,
+    finder::{Known, Look, New, TRY_AGAIN, is_refusal, says_gone},
+    member::{Member, Source, State},
+};
+use crate::engine;
+
+impl Many {
+    /// Begins with a container; one that has `appeared` does not wait until it is its lines' turn.
+    pub(super) fn add(&mut self, new: New, appeared: bool) {
+        let New { facts, named } = new;
+        let id = facts.id.clone();
+        let known = self.members.get(&id);
+        let news = Some(if known.is_some() { "started" } else { "joined" });
+        let at = known.and_then(|member| member.at);
+        let (start, first) = self.finder.start(&id, at, appeared);
+        let member = Member {
+            view: (self.views)(&facts),
+            facts,
+            named,
+            news,
+            at,
+            first,
+            seeks: first.is_some(),
+            merges: !appeared,
+            live: false,
+            state: State::Opening,
+        };
+        self.members.insert(id.clone(), member);
+        self.begin(&id, start, None, appeared);
+    }
+
+    pub(super) fn begin(
+        &mut self,
+        id: &str,
+        start: Start,
+        seat: Option<Membership>,
+        patient: bool,
+    ) {
+        let Some(member) = self.members.get_mut(id) else {
+            return;
+        };
+        member.state = State::Opening;
+        let (id, facts, finder) = (
+            id.to_owned(),
+            member.facts.clone(),
+            Arc::clone(&self.finder),
+        );
+        let opening = async move {
+            let opened = finder.follow(&facts, &start, seat, patient).await;
+            (id, Came::Opened(opened))
+        };
+        self.steps.push(opening.boxed());
+    }
+
+    pub(super) fn is_opening(&self) -> bool {
+        let mut members = self.members.values();
+        members.any(|member| matches!(member.state, State::Opening))
+    }
+
+    /// Whether a container that cannot be followed is a reason to refuse all.
+    pub(super) fn must_be_there(&self, id: &str, error: &FollowError) -> bool {
+        if let FollowError::Engine(error) = error
+            && says_gone(error)
+        {
+            return false;
+        }
+        let is_named = self.members.get(id).is_some_and(|member| member.named);
+        is_named || !is_refusal(error)
+    }
+
+    /// Whether one of the containers waits, and another has what it may wait for.
+    pub(super) fn may_let_go(&self) -> bool {
+        let holds =
+            |member: &Member| matches!(member.state, State::Holding(Source::Follower(_), ..));
+        self.is_opening() && self.members.values().any(holds)
+    }
+
+    /// Gives up a follower, and with it its right to read: the one whose lines are wanted last.
+    pub(super) fn let_go(&mut self) {
+        let holding = self.members.values_mut().filter_map(|member| {
+            let State::Holding(source @ Source::Follower(_), stretch, _) = &mut member.state else {
+                return None;
+            };
+            Some((stretch.last()?.stamp, &member.facts, source))
+        });
+        if let Some((_, facts, source)) = holding.max_by_key(|(stamp, ..)| *stamp) {
+            *source = Source::Seat(self.finder.hub.join(facts).ok());
+        }
+    }
+
+    /// Says that a container cannot be followed, which it cannot until it is started again.
+    pub(super) fn refuse(&mut self, id: &str, error: &FollowError) {
+        let is_gone = matches!(error, FollowError::Engine(error) if says_gone(error));
+        let Some(member) = self.members.get_mut(id) else {
+            return;
+        };
+        let facts = member.facts.clone();
+        if !is_gone {
+            self.say_failed(&facts, error);
+        }
+        if let Some(member) = self.members.get_mut(id)
+            && member.news != Some("joined")
+        {
+            (member.live, member.state) = (true, State::Stopped);
+            if member.news.is_none() {
+                self.say(&facts, "stopped");
+            }
+            self.look.get_or_insert_with(Instant::now);
+            return;
+        }
+        self.members.remove(id);
+        if !is_gone {
+            self.refused.insert(facts.id, facts.state.started_at);
+        }
+    }
+
+    /// A look which containers there are now.
+    pub(super) fn look_again(&self) -> BoxFuture<'static, Result<Look, engine::Error>> {
+        let members = self.members.iter().map(|(id, member)| {
+            let is_over = matches!(member.state, State::Stopped);
+            let started_at = is_over.then(|| member.facts.state.started_at.clone());
+            (id.clone(), started_at)
+        });
+        let refused = self.refused.clone().into_iter();
+        let refused = refused.map(|(id, started_at)| (id, Some(started_at)));
+        let known: Known = members.chain(refused).collect();
+        let finder = Arc::clone(&self.finder);
+        async move { finder.look(&known, false).await }.boxed()
+    }
+
+    /// Takes leave of those that are gone, and begins with those that are new.
+    pub(super) fn looked(&mut self, found: Result<Look, engine::Error>) {
+        let Look { ids, new } = match found {
+            Ok(look) => look,
+            Err(error) => {
+                tracing::debug!(%error, "cannot look which containers there are");
+                self.look = Some(Instant::now() + TRY_AGAIN);
+                return;
+            }
+        };
+        self.refused.retain(|id, _| ids.contains(id));
+        let is_gone = |id: &String, member: &mut Member| {
+            matches!(member.state, State::Stopped) && !ids.contains(id)
+        };
+        let gone: Vec<_> = self.members.extract_if(.., is_gone).collect();
+        for (_, member) in gone {
+            self.say(&member.facts, "removed");
+        }
+        for new in new {
+            let id = &new.facts.id;
+            self.refused.remove(id);
+            match self.members.get(id) {
+                Some(member) if !matches!(member.state, State::Stopped) => {}
+                None if self.members.len() >= MAX_MEMBERS => {
+                    let most = OpenError::TooMany(ids.len());
+                    self.say_failed(&new.facts, &most);
+                    let New { facts, .. } = new;
+                    self.refused.insert(facts.id, facts.state.started_at);
+                }
+                _ => self.add(new, true),
+            }
+        }
+    }
+}

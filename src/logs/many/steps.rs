@@ -1,0 +1,175 @@
+//! What the followers of many logs have got: merged by time at first, then as it comes.
+
+use std::sync::Arc;
+
+use futures_util::future::FutureExt;
+use tokio::time::Instant;
+
+use super::{
+    super::{
+        cursor::{Cursor, Nanos},
+        follower::{Follower, Start, Step},
+        ring::{Ended, Gap},
+    },
+    Came, Many,
+    finder::from,
+    member::{Member, Sought, Source, State},
+    write::container,
+};
+
+impl Many {
+    pub(super) fn wait_for(&mut self, id: String, mut follower: Follower) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.state = State::Waiting;
+        }
+        let step = async move {
+            let step = follower.next().await;
+            (id, Came::Step(follower, step))
+        };
+        self.steps.push(step.boxed());
+    }
+
+    /// Sends the oldest of what was written before; false where that is not known yet, or all is sent.
+    pub(super) fn merge(&mut self) -> bool {
+        let mut oldest: Option<(&String, i64)> = None;
+        let merging = |member: &&Member| member.merges && !member.live;
+        for (id, member) in &self.members {
+            if !merging(&member) {
+                continue;
+            }
+            let State::Holding(_, stretch, at) = &member.state else {
+                return false;
+            };
+            let stamp = stretch.lines[*at].place.stamp;
+            if oldest.is_none_or(|(_, other)| stamp < other) {
+                oldest = Some((id, stamp));
+            }
+        }
+        let Some((id, _)) = oldest else {
+            self.unpark();
+            return false;
+        };
+        let id = id.clone();
+        if let Some(member) = self.members.get_mut(&id)
+            && let State::Holding(source, stretch, at) =
+                std::mem::replace(&mut member.state, State::Waiting)
+        {
+            let next = at + 1;
+            if next < stretch.lines.len() {
+                member.state = State::Holding(source, Arc::clone(&stretch), next);
+            } else {
+                match source {
+                    Source::Follower(follower) => self.wait_for(id.clone(), follower),
+                    Source::Seat(seat) => {
+                        let last = stretch.lines[at].place;
+                        self.begin(&id, Start::After(last), seat, true);
+                    }
+                }
+            }
+            self.send(&id, &stretch.lines[at..next]);
+        }
+        true
+    }
+
+    /// Lets those go on that had to wait for what others had from before.
+    pub(super) fn unpark(&mut self) {
+        let mut free = Vec::new();
+        for (id, member) in &mut self.members {
+            match std::mem::replace(&mut member.state, State::Waiting) {
+                State::Parked(follower) => free.push((id.clone(), follower)),
+                other => member.state = other,
+            }
+        }
+        for (id, follower) in free {
+            self.wait_for(id, follower);
+        }
+    }
+
+    pub(super) fn take(&mut self, id: String, came: Came) {
+        match came {
+            Came::Opened(Ok(follower)) => {
+                let Some(member) = self.members.get_mut(&id) else {
+                    return;
+                };
+                if !member.seeks {
+                    member.at = member.at.or(follower.at());
+                }
+                if let Some(what) = member.news.take() {
+                    let event = container(&member.facts, what);
+                    self.write("container", &event);
+                }
+                self.wait_for(id, follower);
+            }
+            Came::Opened(Err(error)) => self.refuse(&id, &error),
+            Came::Step(follower, step) => self.step(id, follower, step),
+        }
+    }
+
+    /// What a follower has got.
+    pub(super) fn step(&mut self, id: String, follower: Follower, step: Step) {
+        let Some(member) = self.members.get_mut(&id) else {
+            return;
+        };
+        match step {
+            Step::Lines(stretch, begin) => match member.seek(&stretch.lines[begin..]) {
+                Sought::At(at) => {
+                    member.seeks = false;
+                    if member.merges && !member.live {
+                        member.hold(follower, stretch, begin + at);
+                    } else {
+                        self.send(&id, &stretch.lines[begin + at..]);
+                        self.wait_for(id, follower);
+                    }
+                }
+                Sought::Later => self.wait_for(id, follower),
+                Sought::Gone(before) => {
+                    drop(follower);
+                    if let Some(first) = self.miss(&id, Some(before)) {
+                        self.begin(&id, first, None, true);
+                    }
+                }
+            },
+            Step::Live => {
+                if member.seeks {
+                    drop(follower);
+                    if let Some(first) = self.miss(&id, None) {
+                        self.begin(&id, first, None, true);
+                    }
+                    return;
+                }
+                member.at = member.at.or(follower.at());
+                let was_merging = member.merges && !member.live;
+                member.live = true;
+                if was_merging {
+                    member.state = State::Parked(follower);
+                } else {
+                    self.wait_for(id, follower);
+                }
+            }
+            Step::Gap(gap) => {
+                self.say_gap(&gap);
+                self.wait_for(id, follower);
+            }
+            Step::End(how) => {
+                (member.live, member.state) = (true, State::Stopped);
+                let facts = member.facts.clone();
+                if let Ended::Failed(error) = how {
+                    tracing::warn!(%error, "one of many log streams failed");
+                    self.say_failed(&facts, &error);
+                }
+                self.say(&facts, "stopped");
+                self.look.get_or_insert_with(Instant::now);
+            }
+        }
+    }
+
+    /// Says that the line is gone that had to come first, and gives where to begin without it.
+    pub(super) fn miss(&mut self, id: &str, before: Option<Nanos>) -> Option<Start> {
+        let member = self.members.get_mut(id)?;
+        member.seeks = false;
+        let first = member.first.take()?;
+        let after = Cursor::new(id, first);
+        self.find_gap(&Gap { after, before });
+        Some(from(&first))
+    }
+}
