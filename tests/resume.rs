@@ -3,6 +3,7 @@
 mod gaps;
 mod killed;
 mod many;
+mod runs;
 mod same_time;
 mod shared;
 

@@ -25,7 +25,7 @@ use super::{
     reading::{From, Next, Times},
     ring::{Ended, Gap, Ring, Stretch},
 };
-use crate::engine::{self, Facts, Tail};
+use crate::engine::{self, Facts, State, Tail};
 
 /// With how many lines the ring begins, so that who comes back soon finds its place there.
 const HISTORY: Tail = Tail::Lines(1000);
@@ -142,11 +142,7 @@ impl Reader {
                         if let Some(rest) = rest {
                             self.push(rest).await;
                         }
-                        if self.waiting.many.load(Ordering::Relaxed) == 0 {
-                            return Ok(());
-                        }
-                        self.push(Stretch::stop()).await;
-                        if !self.is_started_again().await? {
+                        if !self.goes_on().await? {
                             return Ok(());
                         }
                     }
@@ -229,18 +225,31 @@ impl Reader {
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
 
-    /// Waits for the container's next start: false where nobody waits any more.
-    async fn is_started_again(&mut self) -> Result<bool, LogError> {
+    /// Ends the runs that are over, and waits for the next one: false where nobody does any more.
+    async fn goes_on(&mut self) -> Result<bool, LogError> {
+        let State {
+            running,
+            started_at,
+        } = self.facts.state.clone();
+        let begun = self.facts.state.run();
+        if running {
+            // Who joined the run that has begun meanwhile stays, whether or not someone else waits.
+            self.push(Stretch::stop(begun - 1)).await;
+            return Ok(true);
+        }
+        if self.waiting.many.load(Ordering::Relaxed) == 0 {
+            return Ok(false);
+        }
+        self.push(Stretch::stop(begun)).await;
         loop {
             let waiting = Arc::clone(&self.waiting);
             let fewer = waiting.fewer.notified();
+            self.look().await?;
+            if self.facts.state.running || self.facts.state.started_at != started_at {
+                return Ok(true);
+            }
             if waiting.many.load(Ordering::Relaxed) == 0 {
                 return Ok(false);
-            }
-            let run = self.facts.state.started_at.clone();
-            self.look().await?;
-            if self.facts.state.running || self.facts.state.started_at != run {
-                return Ok(true);
             }
             tokio::select! {
                 () = fewer => {}

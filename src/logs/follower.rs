@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     LogError,
-    cursor::{Cursor, Place},
+    cursor::{Cursor, Nanos, Place},
     feed::WaitsForStarts,
     hub::{Busy, Hub, Membership, Source, Turn},
     reading::{From, Next, Reading, Times},
@@ -362,7 +362,7 @@ impl Follower {
             return None;
         };
         let ring = self.member.ring();
-        let is_over = ring.is_stopped() && self.waits.is_none();
+        let is_over = ring.stopped().is_some_and(|runs| self.ends_with(runs));
         let Some(place) = self.at else {
             // The log was empty.
             if !ring.is_empty() {
@@ -410,7 +410,7 @@ impl Follower {
                 if let Some(gap) = &stretch.gap {
                     return Some(Step::Gap(gap.clone()));
                 }
-                if stretch.stopped && self.waits.is_none() {
+                if stretch.stopped.is_some_and(|runs| self.ends_with(runs)) {
                     return Some(Step::End(Ended::Closed));
                 }
                 (from < stretch.lines.len()).then_some(Step::Lines(stretch, from))
@@ -428,6 +428,12 @@ impl Follower {
             }
             Found::End(how) => Some(Step::End(how)),
         }
+    }
+
+    /// Whether it ends where the runs that began until `runs` are over: not with those before the one that
+    /// it joined, whose stops others may have kept in the ring.
+    fn ends_with(&self, runs: Nanos) -> bool {
+        self.waits.is_none() && self.facts.state.run() <= runs
     }
 
     async fn changed(&mut self) {

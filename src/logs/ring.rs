@@ -56,8 +56,8 @@ pub struct Stretch {
     pub gap: Option<Gap>,
     /// The lines.
     pub lines: Vec<Placed>,
-    /// Whether the container stopped behind them.
-    pub stopped: bool,
+    /// Where the container stopped behind them: its runs that began until then are over.
+    pub stopped: Option<Nanos>,
     /// All of the lines as events, by dialect; made when someone asks.
     events: [OnceLock<Bytes>; 2],
     kept: Kept,
@@ -100,7 +100,7 @@ impl Stretch {
         Self {
             gap: None,
             lines,
-            stopped: false,
+            stopped: None,
             events: [OnceLock::new(), OnceLock::new()],
             kept: Kept { gauge, size },
             came: Instant::now(),
@@ -115,10 +115,10 @@ impl Stretch {
         }
     }
 
-    /// No lines, but that the container stopped.
-    pub fn stop() -> Self {
+    /// No lines, but that the container's runs that began until `runs` are over.
+    pub fn stop(runs: Nanos) -> Self {
         Self {
-            stopped: true,
+            stopped: Some(runs),
             ..Self::new(Vec::new())
         }
     }
@@ -404,7 +404,7 @@ impl Ring {
                 return Some((position, stretch.lines[before].place));
             }
             more -= stretch.lines.len();
-            if stretch.gap.is_some() || stretch.stopped {
+            if stretch.gap.is_some() || stretch.stopped.is_some() {
                 return None;
             }
         }
@@ -431,13 +431,9 @@ impl Ring {
             .all(|stretch| stretch.lines.is_empty())
     }
 
-    /// Whether the container has stopped and not been started again.
-    pub fn is_stopped(&self) -> bool {
-        let state = self.state();
-        state
-            .stretches
-            .back()
-            .is_some_and(|stretch| stretch.stopped)
+    /// Where the container has stopped and not been read again since: which of its runs are over.
+    pub fn stopped(&self) -> Option<Nanos> {
+        self.state().stretches.back()?.stopped
     }
 }
 
