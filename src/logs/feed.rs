@@ -20,7 +20,7 @@ use tokio::{
 
 use super::{
     LogError,
-    cursor::{Cursor, Place},
+    cursor::{Cursor, Nanos, Place},
     hub::Source,
     reading::{From, Next, Times},
     ring::{Ended, Gap, Ring, Stretch},
@@ -133,14 +133,17 @@ impl Reader {
     async fn read_all(&mut self) -> Result<(), LogError> {
         let mut from = From::Tail(HISTORY, Times::default());
         loop {
-            match self.read(&from).await {
+            let last = self.last;
+            match self.read(&from, true).await {
                 Ok(Read::ToItsEnd(rest)) => {
                     let run = self.facts.state.clone();
                     self.look().await?;
                     // The engine ends its answers when it stops; then the same run goes on.
                     if !self.facts.state.running || self.facts.state.started_at != run.started_at {
-                        if let Some(rest) = rest {
-                            self.push(rest).await;
+                        match rest {
+                            Some(rest) => self.push(rest).await,
+                            None if !self.facts.state.running => self.read_rest().await?,
+                            None => {}
                         }
                         if !self.goes_on().await? {
                             return Ok(());
@@ -150,20 +153,55 @@ impl Reader {
                 Ok(Read::Missing(gap)) => {
                     let place = gap.after.place;
                     self.push(Stretch::missing(gap)).await;
-                    from = From::Beyond(place);
+                    from = if place.is_ahead() {
+                        From::Tail(Tail::Lines(0), Times::default())
+                    } else {
+                        From::Beyond(place)
+                    };
+                    continue;
+                }
+                Ok(Read::OfOneTime(time)) => {
+                    from = From::since(time, Times::default());
                     continue;
                 }
                 Err(error) => self.allow(error)?,
             }
             self.pause().await;
-            from = self.last.map_or(from, From::After);
+            // Where nothing came, the same again: a gap is told once.
+            if self.last != last {
+                from = self.last.map_or(from, From::After);
+            }
         }
     }
 
-    /// Reads until the engine ends its answer.
-    async fn read(&mut self, from: &From) -> Result<Read, LogError> {
+    /// Reads what a stopped container's log holds behind the last line: to who follows, the engine does not
+    /// give a last line without a newline.
+    async fn read_rest(&mut self) -> Result<(), LogError> {
+        let all = From::Tail(Tail::All, Times::default());
+        loop {
+            let from = self.last.map_or(all.clone(), From::After);
+            match self.read(&from, false).await {
+                Ok(Read::ToItsEnd(Some(rest))) => {
+                    let run = self.facts.state.clone();
+                    self.look().await?;
+                    // In a run that has begun meanwhile, it may go on.
+                    if self.facts.state == run {
+                        self.push(rest).await;
+                    }
+                    return Ok(());
+                }
+                // Lines that are gone are told if something comes behind them.
+                Ok(Read::ToItsEnd(None) | Read::Missing(_) | Read::OfOneTime(_)) => return Ok(()),
+                Err(error) => self.allow(error)?,
+            }
+            self.pause().await;
+        }
+    }
+
+    /// Reads until the engine ends its answer, which is not before the container stops if it is to `follow`.
+    async fn read(&mut self, from: &From, follow: bool) -> Result<Read, LogError> {
         self.ring.open();
-        let mut reading = self.source.open(&self.facts, from, true).await?;
+        let mut reading = self.source.open(&self.facts, from, follow).await?;
         let begun = Instant::now();
         loop {
             let next = reading.next().await.inspect_err(|_| {
@@ -173,6 +211,11 @@ impl Reader {
             });
             match next? {
                 Next::Lines(stretch) => {
+                    if self.last.is_none()
+                        && let Some(time) = stretch.only_time()
+                    {
+                        return Ok(Read::OfOneTime(time));
+                    }
                     (self.failures, self.pause) = (0, PAUSE);
                     self.push(stretch).await;
                 }
@@ -264,6 +307,8 @@ enum Read {
     ToItsEnd(Option<Stretch>),
     /// Nothing: the line to go on behind is gone.
     Missing(Gap),
+    /// Nothing: all lines are of this time, and must be counted from its first one.
+    OfOneTime(Nanos),
 }
 
 impl LogError {
