@@ -1,6 +1,8 @@
 //! Logs that lose nothing: clients that come back, engines and agents that are killed, slow clients, many containers.
 
+mod clock;
 mod gaps;
+mod growing;
 mod killed;
 mod many;
 mod runs;
