@@ -1,5 +1,6 @@
 //! Logs that lose nothing: clients that come back, engines and agents that are killed, slow clients, many containers.
 
+mod away;
 mod clock;
 mod gaps;
 mod growing;

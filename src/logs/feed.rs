@@ -40,6 +40,9 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How often a read may fail in a row, with the engine there and no line read.
 const FAILURES: u32 = 5;
 
+/// How long after it was away an engine may refuse what it gives later.
+const STARTS: Duration = Duration::from_secs(30);
+
 /// What the followers of one container share.
 #[derive(Debug)]
 pub struct Feed {
@@ -67,7 +70,7 @@ impl Feed {
             ring: Arc::clone(&ring),
             waiting: Arc::clone(&waiting),
             last: None,
-            failures: 0,
+            patience: Patience::default(),
             pause: PAUSE,
         };
         let task = tokio::spawn(async move {
@@ -113,8 +116,7 @@ struct Reader {
     waiting: Arc<Waiting>,
     /// The last line that was pushed.
     last: Option<Place>,
-    /// Reads that failed since the last line.
-    failures: u32,
+    patience: Patience,
     /// How long to wait before the next try.
     pause: Duration,
 }
@@ -206,7 +208,7 @@ impl Reader {
         loop {
             let next = reading.next().await.inspect_err(|_| {
                 if begun.elapsed() > LONGEST_PAUSE {
-                    self.failures = 0;
+                    self.patience.renew();
                 }
             });
             match next? {
@@ -216,7 +218,8 @@ impl Reader {
                     {
                         return Ok(Read::OfOneTime(time));
                     }
-                    (self.failures, self.pause) = (0, PAUSE);
+                    self.patience.renew();
+                    self.pause = PAUSE;
                     self.push(stretch).await;
                 }
                 Next::Missing(before) => {
@@ -238,11 +241,7 @@ impl Reader {
 
     /// Whether a failure is to be borne.
     fn allow(&mut self, error: LogError) -> Result<(), LogError> {
-        if error.is_outage() {
-            return Ok(());
-        }
-        self.failures += 1;
-        if self.failures > FAILURES || error.says_gone() {
+        if !self.patience.bears(&error) {
             return Err(error);
         }
         tracing::debug!(%error, "a container's log broke off");
@@ -299,6 +298,36 @@ impl Reader {
                 () = sleep(LOOK) => {}
             }
         }
+    }
+}
+
+/// What is borne of failures.
+#[derive(Debug, Default)]
+pub(super) struct Patience {
+    /// Those since the last line.
+    failures: u32,
+    /// When the engine was last away, or broke off.
+    away: Option<Instant>,
+}
+
+impl Patience {
+    /// Whether one more is to be borne.
+    pub(super) fn bears(&mut self, error: &LogError) -> bool {
+        let is_refusal = matches!(error, LogError::Open(engine::Error::Refused { .. }));
+        let starts = self.away.is_some_and(|away| away.elapsed() <= STARTS);
+        if error.is_outage() || matches!(error, LogError::Engine(_)) {
+            self.away = Some(Instant::now());
+        }
+        let counts = !is_refusal || !starts;
+        if counts && !error.is_outage() {
+            self.failures += 1;
+        }
+        self.failures <= FAILURES && !error.says_gone()
+    }
+
+    /// The log goes on.
+    pub(super) fn renew(&mut self) {
+        self.failures = 0;
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::{
 use super::{
     LogError,
     cursor::{Cursor, Nanos, Place},
-    feed::WaitsForStarts,
+    feed::{Patience, WaitsForStarts},
     hub::{Busy, Hub, Membership, Source, Turn},
     reading::{From, Next, Reading, Times},
     ring::{Ended, Found, Gap, Position, Sought, Stretch},
@@ -36,9 +36,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The pauses between tries to read from the engine.
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-
-/// How often a read may fail in a row, with the engine there and no line read.
-const FAILURES: u32 = 5;
 
 /// Where a client begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,7 +91,7 @@ pub struct Follower {
     live_from: Option<Position>,
     /// Whether that has been told.
     was_live: bool,
-    failures: u32,
+    patience: Patience,
     pause: Duration,
 }
 
@@ -165,7 +162,7 @@ impl Follower {
             in_order,
             live_from: None,
             was_live: false,
-            failures: 0,
+            patience: Patience::default(),
             pause: PAUSE,
         };
         let (from, aim) = match start {
@@ -325,11 +322,8 @@ impl Follower {
         if error.says_gone() {
             return Some(Step::End(Ended::Closed));
         }
-        if !error.is_outage() {
-            self.failures += 1;
-            if self.failures > FAILURES {
-                return Some(Step::End(Ended::Failed(Arc::new(error))));
-            }
+        if !self.patience.bears(&error) {
+            return Some(Step::End(Ended::Failed(Arc::new(error))));
         }
         self.phase = Phase::Wanting(from, aim, Instant::now() + self.pause, None);
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
@@ -367,7 +361,8 @@ impl Follower {
         };
         match history.reading.next().await {
             Ok(Next::Lines(stretch)) => {
-                (self.failures, self.pause) = (0, PAUSE);
+                self.patience.renew();
+                self.pause = PAUSE;
                 let place = stretch.last()?;
                 history.last = Some(place);
                 let Aim::Lines = history.aim else {
