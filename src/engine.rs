@@ -25,7 +25,7 @@ pub use self::{
     apart::Apart,
     error::Error,
     name::{ContainerId, ImageName},
-    raw::{Env, Facts, ListQuery, Listed, LogQuery, Tail},
+    raw::{Env, Facts, ListQuery, Listed, LogQuery, State, Tail},
     typed::Action,
 };
 use bytes::Bytes;

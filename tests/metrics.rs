@@ -5,4 +5,5 @@ mod engine;
 mod exposition;
 mod labels;
 mod log;
+mod logs;
 pub mod samples;

@@ -1,10 +1,14 @@
 //! Logs that lose nothing: clients that come back, engines and agents that are killed, slow clients, many containers.
 
+mod away;
+mod clock;
 mod gaps;
+mod growing;
 mod killed;
 mod many;
 mod many_cursors;
 mod many_members;
+mod runs;
 mod same_time;
 mod shared;
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use http_body::Body;
 use http_body_util::{BodyExt, Limited};
+use jiff::Timestamp;
 use middleware::BoxError;
 use serde::Deserialize;
 use tokio::time::timeout;
@@ -71,6 +72,15 @@ pub struct State {
     /// When it was last started, as the engine writes it: another time is another run.
     #[serde(rename = "StartedAt", default)]
     pub started_at: String,
+}
+
+impl State {
+    /// When it was last started, in nanoseconds since 1970; 0 where it never was.
+    pub fn run(&self) -> i64 {
+        let begun: Option<Timestamp> = self.started_at.parse().ok();
+        let nanos = begun.and_then(|begun| begun.as_nanosecond().try_into().ok());
+        nanos.unwrap_or(0_i64).max(0)
+    }
 }
 
 /// The part of [`Facts`] that is given at a container's creation.

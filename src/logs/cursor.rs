@@ -3,9 +3,14 @@
 //! The engine numbers nothing. A line's place is its time, its source, and how many lines of that source
 //! have the same time before it: within one source the times never go back, so such lines are neighbours.
 //! A read that begins somewhere at the end of a log cannot tell how many lines of the first time it has
-//! missed. Until that time has passed, lines are known by how they end instead.
+//! missed. Until that time has passed, lines are known by their text instead.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{
+    fmt,
+    num::NonZeroU32,
+    str::FromStr,
+    time::{Duration, SystemTime},
+};
 
 use super::{Line, Source};
 
@@ -35,17 +40,31 @@ pub struct Place {
     /// The time of the oldest line that had begun and not ended when this one ended; no later than its
     /// own. Whoever goes on after this line must read from there, or would get that one without its head.
     pub floor: Nanos,
+    /// How much text it had where the log broke off in it. Behind that the log of a terminal goes on with
+    /// the next run's first line, as if it were the same.
+    pub open: Option<NonZeroU32>,
 }
 
 impl Place {
     /// Whether the line at `other` is the one at this place.
     pub fn is(&self, other: &Self) -> bool {
         (self.stamp, self.source) == (other.stamp, other.source)
-            && if self.counted && other.counted {
+            && if self.is_counted_with(other) {
                 self.ordinal == other.ordinal
             } else {
                 self.mark.is(&other.mark)
             }
+    }
+
+    /// Whether their numbers tell the lines at both places apart; else it is their text, which others may
+    /// have too.
+    pub fn is_counted_with(&self, other: &Self) -> bool {
+        self.counted && other.counted
+    }
+
+    /// Whether it is of a time to come, as after a step of the clock: the lines behind it seem older.
+    pub fn is_ahead(&self) -> bool {
+        self.since() > now()
     }
 
     /// Whether the line at `other`, met where this place is looked for, shows that it will not be found.
@@ -124,89 +143,125 @@ impl Places {
             counted: run.whole,
             mark: Mark::of(line, may_be_part),
             floor: under_way.unwrap_or(stamp).min(stamp),
+            open: line.open.then(|| len(line.text())).flatten(),
         }
     }
 }
 
-/// What tells a line from others of its source and time: how it ends. The beginning may not be known.
+/// What tells a line from others of its source and time: its text, or the end of it where the beginning may
+/// not be known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
-    /// The end of a line that was read.
-    End(Ending),
-    /// What a cursor holds of one.
+    /// Of a line that was read.
+    Text(Text),
+    /// What a cursor holds of a whole line.
+    Whole(u64),
+    /// What it holds of a line whose beginning may not be known. Older agents held this of every line.
     Print(u32),
     /// None, in a cursor that does not need it.
     None,
 }
 
-/// The last bytes of a line.
+/// A line's text, as far as lines are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ending {
-    bytes: [u8; Self::LEN],
+pub struct Text {
+    hash: u64,
+    end: [u8; Self::LEN],
     len: u8,
-    /// Whether there may be more in front of them.
+    /// Whether there may be more in front of it.
     is_part: bool,
 }
 
 impl Mark {
-    fn of(line: &Line, may_be_part: bool) -> Self {
+    fn of(line: &Line, is_part: bool) -> Self {
         let text = line.text();
-        let end = &text[text.len().saturating_sub(Ending::LEN)..];
-        let mut bytes = [0; Ending::LEN];
-        bytes[..end.len()].copy_from_slice(end);
-        Self::End(Ending {
-            bytes,
-            len: u8::try_from(end.len()).expect("it is short"),
-            is_part: may_be_part || text.len() > end.len(),
+        let last = &text[text.len().saturating_sub(Text::LEN)..];
+        let mut end = [0; Text::LEN];
+        end[..last.len()].copy_from_slice(last);
+        Self::Text(Text {
+            hash: hash(text),
+            end,
+            len: u8::try_from(last.len()).expect("it is short"),
+            is_part,
         })
     }
 
     fn is(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::End(one), Self::End(other)) => one.ends(other) || other.ends(one),
-            (Self::End(end), Self::Print(print)) | (Self::Print(print), Self::End(end)) => {
-                end.has(*print)
+            (Self::Text(one), Self::Text(other)) => one.is(other),
+            (Self::Text(text), Self::Whole(hash)) | (Self::Whole(hash), Self::Text(text)) => {
+                !text.is_part && text.hash == *hash
             }
+            (Self::Text(text), Self::Print(print)) | (Self::Print(print), Self::Text(text)) => {
+                text.has(*print)
+            }
+            (Self::Whole(one), Self::Whole(other)) => one == other,
             (Self::Print(one), Self::Print(other)) => one == other,
+            (Self::Whole(_), Self::Print(_)) | (Self::Print(_), Self::Whole(_)) => false,
             (Self::None, _) | (_, Self::None) => false,
         }
     }
 
     /// What a cursor holds of it.
-    fn print(&self) -> Option<u32> {
+    fn write(&self, f: &mut impl fmt::Write) -> fmt::Result {
         match self {
-            Self::End(end) => Some(end.print()),
-            Self::Print(print) => Some(*print),
-            Self::None => None,
+            Self::Text(text) if text.is_part => write!(f, "~{:08x}", print(text.end(), true)),
+            Self::Text(Text { hash, .. }) | Self::Whole(hash) => write!(f, "~{hash:016x}"),
+            Self::Print(print) => write!(f, "~{print:08x}"),
+            Self::None => Ok(()),
+        }
+    }
+
+    fn read(text: &str) -> Result<Self, BrokenCursor> {
+        let number = u64::from_str_radix(text, 16).map_err(|_| BrokenCursor)?;
+        match (text.len(), u32::try_from(number)) {
+            (8, Ok(print)) => Ok(Self::Print(print)),
+            (16, _) => Ok(Self::Whole(number)),
+            _ => Err(BrokenCursor),
         }
     }
 }
 
-impl Ending {
+impl Text {
     const LEN: usize = 8;
 
-    fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.len.into()]
+    fn end(&self) -> &[u8] {
+        &self.end[..self.len.into()]
     }
 
-    /// Whether what ends like this may be what ends like `whole`.
-    fn ends(&self, whole: &Self) -> bool {
-        if self.is_part {
-            whole.bytes().ends_with(self.bytes())
-        } else {
-            !whole.is_part && whole.bytes() == self.bytes()
+    fn is(&self, other: &Self) -> bool {
+        match (self.is_part, other.is_part) {
+            (false, false) => self.hash == other.hash,
+            (true, false) => other.end().ends_with(self.end()),
+            (false, true) => self.end().ends_with(other.end()),
+            (true, true) => self.end().ends_with(other.end()) || other.end().ends_with(self.end()),
         }
-    }
-
-    fn print(&self) -> u32 {
-        print(self.bytes(), self.is_part)
     }
 
     /// Whether this is the print of it, or of a part of it.
     fn has(&self, of: u32) -> bool {
-        let bytes = self.bytes();
-        print(bytes, false) == of || (0..=bytes.len()).any(|from| print(&bytes[from..], true) == of)
+        let end = self.end();
+        print(end, false) == of || (0..=end.len()).any(|from| print(&end[from..], true) == of)
     }
+}
+
+/// The same for every version of the agent. Eight bytes at a time, since every line that is followed has
+/// one made.
+fn hash(text: &[u8]) -> u64 {
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mix = |hash: u64, word| (hash.rotate_left(23) ^ u64::from_le_bytes(word)).wrapping_mul(ODD);
+    let (words, rest) = text.as_chunks();
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    let hash = words
+        .iter()
+        .fold(text.len() as u64, |hash, word| mix(hash, *word));
+    let hash = mix(hash, last);
+    (hash ^ (hash >> 32)).wrapping_mul(ODD) ^ (hash >> 29)
+}
+
+fn len(text: &[u8]) -> Option<NonZeroU32> {
+    NonZeroU32::new(u32::try_from(text.len()).ok()?)
 }
 
 /// FNV-1a, 32 bits: the same for every version of the agent.
@@ -221,7 +276,12 @@ pub(super) fn nanos(duration: Duration) -> Nanos {
     Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX)
 }
 
-/// Where a client's stream of one container was cut: `ID.TIME.SOURCE ORDINAL[~PRINT][-FLOOR][!]`.
+/// The time in nanoseconds since 1970.
+pub(super) fn now() -> Nanos {
+    nanos(SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default())
+}
+
+/// Where a client's stream of one container was cut: `ID.TIME.SOURCE ORDINAL[~MARK][_OPEN][-FLOOR][!]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
     /// The beginning of the container's id.
@@ -273,8 +333,11 @@ pub(super) fn write_cursor(f: &mut impl fmt::Write, id: &str, place: &Place) -> 
         'o'
     };
     write!(f, "{id}.{}.{source}{}", place.stamp, place.ordinal)?;
-    if let (false, Some(print)) = (place.counted, place.mark.print()) {
-        write!(f, "~{print:08x}")?;
+    if !place.counted {
+        place.mark.write(f)?;
+    }
+    if let Some(open) = place.open {
+        write!(f, "_{open}")?;
     }
     // The margin for skew covers most lines under way.
     if place.floor < place.stamp - nanos(SKEW) {
@@ -315,13 +378,17 @@ impl FromStr for Cursor {
             Some((rest, floor)) => (rest, number(floor)?),
             None => (rest, stamp),
         };
-        let (rest, print) = match rest.split_once('~') {
-            Some((rest, print)) if print.len() == 8 && print.bytes().all(is_id) => (
-                rest,
-                Some(u32::from_str_radix(print, 16).map_err(|_| BrokenCursor)?),
-            ),
-            Some(_) => return Err(BrokenCursor),
+        let (rest, open) = match rest.split_once('_') {
+            Some((rest, open)) => {
+                let open = u32::try_from(number(open)?).map_err(|_| BrokenCursor)?;
+                (rest, Some(NonZeroU32::new(open).ok_or(BrokenCursor)?))
+            }
             None => (rest, None),
+        };
+        let (rest, mark) = match rest.split_once('~') {
+            Some((rest, mark)) if mark.bytes().all(is_id) => (rest, Mark::read(mark)?),
+            Some(_) => return Err(BrokenCursor),
+            None => (rest, Mark::None),
         };
         let (source, ordinal) = match rest.as_bytes().first() {
             Some(b'o') => (Source::Stdout, &rest[1..]),
@@ -338,9 +405,10 @@ impl FromStr for Cursor {
                 stamp,
                 source,
                 ordinal,
-                counted: print.is_none(),
-                mark: print.map_or(Mark::None, Mark::Print),
+                counted: mark == Mark::None,
+                mark,
                 floor,
+                open,
             },
             is_next,
         })
@@ -434,6 +502,34 @@ mod tests {
     }
 
     #[test]
+    fn knows_whole_lines_by_all_of_their_text() {
+        let place =
+            |whole, text: &str| Places::new(whole).next(&line(Source::Stdout, 1, text), None);
+        let seen = place(false, "one of a hundred lines");
+        let told: Cursor = Cursor::new(&format!("{ID}cdef"), seen)
+            .to_string()
+            .parse()
+            .unwrap();
+        // What an agent told that knew it by its end.
+        let old = Place {
+            mark: Mark::Print(print(b"ed lines", true)),
+            ..seen
+        };
+        for (text, same) in [
+            ("one of a hundred lines", true),
+            ("two of a hundred lines", false),
+            ("one of a hundred lines\0", false),
+            ("", false),
+        ] {
+            let other = place(true, text);
+            for place in [seen, told.place] {
+                assert_eq!((place.is(&other), other.is(&place)), (same, same), "{text}");
+            }
+            assert_eq!(old.is(&other), text.ends_with("ed lines"), "{text}");
+        }
+    }
+
+    #[test]
     fn a_cursor_is_read_as_it_was_written() {
         let place = Place {
             stamp: 1_700_000_000_123_456_789,
@@ -442,6 +538,7 @@ mod tests {
             counted: false,
             mark: Mark::Print(0xab),
             floor: 1_600_000_000_000_000_000,
+            open: None,
         };
         let certain = Place {
             counted: true,
@@ -450,10 +547,19 @@ mod tests {
             source: Source::Stdout,
             ..place
         };
+        let open = Place {
+            mark: Mark::Whole(0xcd),
+            open: NonZeroU32::new(6),
+            ..place
+        };
         for (place, text) in [
             (
                 place,
                 "0123456789ab.1700000000123456789.e7~000000ab-1600000000000000000",
+            ),
+            (
+                open,
+                "0123456789ab.1700000000123456789.e7~00000000000000cd_6-1600000000000000000",
             ),
             (certain, "0123456789ab.1700000000123456789.o7"),
         ] {
@@ -487,6 +593,12 @@ mod tests {
             "0123456789ab.-1.o0",
             "0123456789ab.1.o0~1",
             "0123456789ab.1.o0~0000000G",
+            "0123456789ab.1.o0~000000000",
+            "0123456789ab.1.o0~",
+            "0123456789ab.1.o0_0",
+            "0123456789ab.1.o0_06",
+            "0123456789ab.1.o0_4294967296",
+            "0123456789ab.1.o0_1~00000000",
             "0123456789AB.1.o0",
             "0123456789.1.o0",
             "0123456789ab.99999999999999999999.o0",

@@ -20,12 +20,12 @@ use tokio::{
 
 use super::{
     LogError,
-    cursor::{Cursor, Place},
+    cursor::{Cursor, Nanos, Place},
     hub::Source,
     reading::{From, Next, Times},
     ring::{Ended, Gap, Ring, Stretch},
 };
-use crate::engine::{self, Facts, Tail};
+use crate::engine::{self, Facts, State, Tail};
 
 /// With how many lines the ring begins, so that who comes back soon finds its place there.
 const HISTORY: Tail = Tail::Lines(1000);
@@ -39,6 +39,9 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// How often a read may fail in a row, with the engine there and no line read.
 const FAILURES: u32 = 5;
+
+/// How long after it was away an engine may refuse what it gives later.
+const STARTS: Duration = Duration::from_secs(30);
 
 /// What the followers of one container share.
 #[derive(Debug)]
@@ -67,7 +70,7 @@ impl Feed {
             ring: Arc::clone(&ring),
             waiting: Arc::clone(&waiting),
             last: None,
-            failures: 0,
+            patience: Patience::default(),
             pause: PAUSE,
         };
         let task = tokio::spawn(async move {
@@ -113,8 +116,7 @@ struct Reader {
     waiting: Arc<Waiting>,
     /// The last line that was pushed.
     last: Option<Place>,
-    /// Reads that failed since the last line.
-    failures: u32,
+    patience: Patience,
     /// How long to wait before the next try.
     pause: Duration,
 }
@@ -133,20 +135,19 @@ impl Reader {
     async fn read_all(&mut self) -> Result<(), LogError> {
         let mut from = From::Tail(HISTORY, Times::default());
         loop {
-            match self.read(&from).await {
+            let last = self.last;
+            match self.read(&from, true).await {
                 Ok(Read::ToItsEnd(rest)) => {
                     let run = self.facts.state.clone();
                     self.look().await?;
                     // The engine ends its answers when it stops; then the same run goes on.
                     if !self.facts.state.running || self.facts.state.started_at != run.started_at {
-                        if let Some(rest) = rest {
-                            self.push(rest).await;
+                        match rest {
+                            Some(rest) => self.push(rest).await,
+                            None if !self.facts.state.running => self.read_rest().await?,
+                            None => {}
                         }
-                        if self.waiting.many.load(Ordering::Relaxed) == 0 {
-                            return Ok(());
-                        }
-                        self.push(Stretch::stop()).await;
-                        if !self.is_started_again().await? {
+                        if !self.goes_on().await? {
                             return Ok(());
                         }
                     }
@@ -154,30 +155,71 @@ impl Reader {
                 Ok(Read::Missing(gap)) => {
                     let place = gap.after.place;
                     self.push(Stretch::missing(gap)).await;
-                    from = From::Beyond(place);
+                    from = if place.is_ahead() {
+                        From::Tail(Tail::Lines(0), Times::default())
+                    } else {
+                        From::Beyond(place)
+                    };
+                    continue;
+                }
+                Ok(Read::OfOneTime(time)) => {
+                    from = From::since(time, Times::default());
                     continue;
                 }
                 Err(error) => self.allow(error)?,
             }
             self.pause().await;
-            from = self.last.map_or(from, From::After);
+            // Where nothing came, the same again: a gap is told once.
+            if self.last != last {
+                from = self.last.map_or(from, From::After);
+            }
         }
     }
 
-    /// Reads until the engine ends its answer.
-    async fn read(&mut self, from: &From) -> Result<Read, LogError> {
+    /// Reads what a stopped container's log holds behind the last line: to who follows, the engine does not
+    /// give a last line without a newline.
+    async fn read_rest(&mut self) -> Result<(), LogError> {
+        let all = From::Tail(Tail::All, Times::default());
+        loop {
+            let from = self.last.map_or(all.clone(), From::After);
+            match self.read(&from, false).await {
+                Ok(Read::ToItsEnd(Some(rest))) => {
+                    let run = self.facts.state.clone();
+                    self.look().await?;
+                    // In a run that has begun meanwhile, it may go on.
+                    if self.facts.state == run {
+                        self.push(rest).await;
+                    }
+                    return Ok(());
+                }
+                // Lines that are gone are told if something comes behind them.
+                Ok(Read::ToItsEnd(None) | Read::Missing(_) | Read::OfOneTime(_)) => return Ok(()),
+                Err(error) => self.allow(error)?,
+            }
+            self.pause().await;
+        }
+    }
+
+    /// Reads until the engine ends its answer, which is not before the container stops if it is to `follow`.
+    async fn read(&mut self, from: &From, follow: bool) -> Result<Read, LogError> {
         self.ring.open();
-        let mut reading = self.source.open(&self.facts, from, true).await?;
+        let mut reading = self.source.open(&self.facts, from, follow).await?;
         let begun = Instant::now();
         loop {
             let next = reading.next().await.inspect_err(|_| {
                 if begun.elapsed() > LONGEST_PAUSE {
-                    self.failures = 0;
+                    self.patience.renew();
                 }
             });
             match next? {
                 Next::Lines(stretch) => {
-                    (self.failures, self.pause) = (0, PAUSE);
+                    if self.last.is_none()
+                        && let Some(time) = stretch.only_time()
+                    {
+                        return Ok(Read::OfOneTime(time));
+                    }
+                    self.patience.renew();
+                    self.pause = PAUSE;
                     self.push(stretch).await;
                 }
                 Next::Missing(before) => {
@@ -199,11 +241,7 @@ impl Reader {
 
     /// Whether a failure is to be borne.
     fn allow(&mut self, error: LogError) -> Result<(), LogError> {
-        if error.is_outage() {
-            return Ok(());
-        }
-        self.failures += 1;
-        if self.failures > FAILURES || error.says_gone() {
+        if !self.patience.bears(&error) {
             return Err(error);
         }
         tracing::debug!(%error, "a container's log broke off");
@@ -229,18 +267,31 @@ impl Reader {
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
 
-    /// Waits for the container's next start: false where nobody waits any more.
-    async fn is_started_again(&mut self) -> Result<bool, LogError> {
+    /// Ends the runs that are over, and waits for the next one: false where nobody does any more.
+    async fn goes_on(&mut self) -> Result<bool, LogError> {
+        let State {
+            running,
+            started_at,
+        } = self.facts.state.clone();
+        let begun = self.facts.state.run();
+        if running {
+            // Who joined the run that has begun meanwhile stays, whether or not someone else waits.
+            self.push(Stretch::stop(begun - 1)).await;
+            return Ok(true);
+        }
+        if self.waiting.many.load(Ordering::Relaxed) == 0 {
+            return Ok(false);
+        }
+        self.push(Stretch::stop(begun)).await;
         loop {
             let waiting = Arc::clone(&self.waiting);
             let fewer = waiting.fewer.notified();
+            self.look().await?;
+            if self.facts.state.running || self.facts.state.started_at != started_at {
+                return Ok(true);
+            }
             if waiting.many.load(Ordering::Relaxed) == 0 {
                 return Ok(false);
-            }
-            let run = self.facts.state.started_at.clone();
-            self.look().await?;
-            if self.facts.state.running || self.facts.state.started_at != run {
-                return Ok(true);
             }
             tokio::select! {
                 () = fewer => {}
@@ -250,11 +301,43 @@ impl Reader {
     }
 }
 
+/// What is borne of failures.
+#[derive(Debug, Default)]
+pub(super) struct Patience {
+    /// Those since the last line.
+    failures: u32,
+    /// When the engine was last away, or broke off.
+    away: Option<Instant>,
+}
+
+impl Patience {
+    /// Whether one more is to be borne.
+    pub(super) fn bears(&mut self, error: &LogError) -> bool {
+        let is_refusal = matches!(error, LogError::Open(engine::Error::Refused { .. }));
+        let starts = self.away.is_some_and(|away| away.elapsed() <= STARTS);
+        if error.is_outage() || matches!(error, LogError::Engine(_)) {
+            self.away = Some(Instant::now());
+        }
+        let counts = !is_refusal || !starts;
+        if counts && !error.is_outage() {
+            self.failures += 1;
+        }
+        self.failures <= FAILURES && !error.says_gone()
+    }
+
+    /// The log goes on.
+    pub(super) fn renew(&mut self) {
+        self.failures = 0;
+    }
+}
+
 enum Read {
     /// To its end, with lines that it broke off in.
     ToItsEnd(Option<Stretch>),
     /// Nothing: the line to go on behind is gone.
     Missing(Gap),
+    /// Nothing: all lines are of this time, and must be counted from its first one.
+    OfOneTime(Nanos),
 }
 
 impl LogError {

@@ -15,8 +15,8 @@ use tokio::{
 
 use super::{
     LogError,
-    cursor::{Cursor, Place},
-    feed::WaitsForStarts,
+    cursor::{Cursor, Nanos, Place},
+    feed::{Patience, WaitsForStarts},
     hub::{Busy, Hub, Membership, Source, Turn},
     reading::{From, Next, Reading, Times},
     ring::{Ended, Found, Gap, Position, Sought, Stretch},
@@ -36,9 +36,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The pauses between tries to read from the engine.
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-
-/// How often a read may fail in a row, with the engine there and no line read.
-const FAILURES: u32 = 5;
 
 /// Where a client begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +81,8 @@ pub struct Follower {
     phase: Phase,
     /// The last line that was given, or was there before the first.
     at: Option<Place>,
+    /// Whether that line is known, and has been told, to be gone.
+    is_gone: bool,
     /// Whether all of the log was read, after it had been empty.
     is_read_whole: bool,
     /// Whether the ring is joined only where its end is known to be the log's end.
@@ -92,17 +91,17 @@ pub struct Follower {
     live_from: Option<Position>,
     /// Whether that has been told.
     was_live: bool,
-    failures: u32,
+    patience: Patience,
     pause: Duration,
 }
 
 #[derive(Debug)]
 enum Phase {
     /// Going to read from the engine, not before that time.
-    Wanting(From, Instant, Option<Turn>),
+    Wanting(From, Aim, Instant, Option<Turn>),
     /// Reading from the engine.
     Reading(Box<History>),
-    /// Looking for its line in the ring. Whether the last read gave lines.
+    /// Looking for its line in the ring. Whether there may be lines behind it that the ring will not have.
     Seeking(bool),
     /// Taking from the ring.
     Live(Position),
@@ -114,9 +113,22 @@ struct History {
     reading: Reading,
     from: From,
     turn: Turn,
-    /// Whether only the place of the last line is wanted.
-    mute: bool,
-    gave: bool,
+    aim: Aim,
+    /// The last line of this read.
+    last: Option<Place>,
+}
+
+/// What is read for.
+#[derive(Clone, Debug)]
+enum Aim {
+    /// The lines.
+    Lines,
+    /// The place of the last line, to go on behind.
+    End,
+    /// The same, since that read gave none within its times; one of them may have been written meanwhile.
+    EndOf(From),
+    /// The same, since the client's line is gone and was of a time to come.
+    EndBefore(Place),
 }
 
 impl Follower {
@@ -145,20 +157,21 @@ impl Follower {
             waits,
             phase: Phase::Over,
             at: None,
+            is_gone: false,
             is_read_whole: false,
             in_order,
             live_from: None,
             was_live: false,
-            failures: 0,
+            patience: Patience::default(),
             pause: PAUSE,
         };
-        let (from, mute) = match start {
+        let (from, aim) = match start {
             Start::After(place) => {
                 this.at = Some(place);
                 if this.joins_behind(&place).await {
                     return Ok(this);
                 }
-                (From::After(place), false)
+                (From::After(place), Aim::Lines)
             }
             Start::Tail(Tail::Lines(many), times) if times.are_all() => {
                 if let Some((position, before)) = this.member.ring().tail(many) {
@@ -167,24 +180,53 @@ impl Follower {
                     return Ok(this);
                 }
                 // With none wanted, it must be known where they end.
-                (From::Tail(Tail::Lines(many.max(1)), times), many == 0)
+                let aim = if many == 0 { Aim::End } else { Aim::Lines };
+                (From::Tail(Tail::Lines(many.max(1)), times), aim)
             }
-            Start::Tail(tail, times) => (From::Tail(tail, times), false),
+            Start::Tail(tail, times) => (From::Tail(tail, times), Aim::Lines),
         };
         let turn = match timeout(PATIENCE, this.member.turn()).await {
             Ok(turn) => turn,
             Err(_) => return Err(Busy::of_readers().into()),
         };
         // Now, so that the engine's refusal becomes the answer.
-        let reading = this.source.open(&this.facts, &from, false).await?;
+        let mut reading = this.source.open(&this.facts, &from, false).await?;
+        // Later, if the engine takes its time: then they are known by their text.
+        if let (From::Tail(Tail::Lines(_), _), Aim::Lines) = (&from, &aim)
+            && let Ok(Some(time)) = timeout(FIRST_LINES, reading.only_time()).await
+        {
+            reading = this.counted(reading, time, &from).await?;
+        }
         this.phase = Phase::Reading(Box::new(History {
             reading,
             from,
             turn,
-            mute,
-            gave: false,
+            aim,
+            last: None,
         }));
         Ok(this)
+    }
+
+    /// The last lines of a log again, where they begin with more than one of the same time: from the first
+    /// of that time on, so that it is known which of them the client has got.
+    async fn counted(
+        &self,
+        reading: Reading,
+        time: Nanos,
+        from: &From,
+    ) -> Result<Reading, engine::Error> {
+        let From::Tail(Tail::Lines(many), times) = from else {
+            return Ok(reading);
+        };
+        drop(reading);
+        let since = From::since(time, *times);
+        let all = self.source.open(&self.facts, &since, false).await?;
+        let Ok(all) = all.count().await else {
+            return self.source.open(&self.facts, from, false).await;
+        };
+        let mut reading = self.source.open(&self.facts, &since, false).await?;
+        reading.skip(all.saturating_sub((*many).into()));
+        Ok(reading)
     }
 
     /// The container.
@@ -247,36 +289,49 @@ impl Follower {
                 Phase::Over => Some(Step::End(Ended::Closed)),
             };
             if let Some(step) = step {
-                if matches!(step, Step::End(_)) {
-                    self.phase = Phase::Over;
+                match &step {
+                    Step::End(_) => self.phase = Phase::Over,
+                    Step::Gap(_) => counter!(metric::GAPS).increment(1),
+                    Step::Lines(..) | Step::Live => {}
                 }
                 return step;
             }
         }
     }
 
-    fn want(&mut self, from: From, due: Instant) {
-        self.phase = Phase::Wanting(from, due, None);
+    fn want(&mut self, from: From, aim: Aim) {
+        self.phase = Phase::Wanting(from, aim, Instant::now(), None);
+    }
+
+    /// The client has got the line at this place, or is to go on as if it had.
+    fn reach(&mut self, place: Place) {
+        (self.at, self.is_gone) = (Some(place), false);
+    }
+
+    /// All that the client has not got.
+    fn rest(&self) -> From {
+        match self.at {
+            None => From::Tail(Tail::All, Times::default()),
+            Some(place) if self.is_gone => From::Beyond(place),
+            Some(place) => From::After(place),
+        }
     }
 
     /// Bears a failed read and tries again later, or not.
-    fn bear(&mut self, error: LogError, from: From) -> Option<Step> {
+    fn bear(&mut self, error: LogError, from: From, aim: Aim) -> Option<Step> {
         if error.says_gone() {
             return Some(Step::End(Ended::Closed));
         }
-        if !error.is_outage() {
-            self.failures += 1;
-            if self.failures > FAILURES {
-                return Some(Step::End(Ended::Failed(Arc::new(error))));
-            }
+        if !self.patience.bears(&error) {
+            return Some(Step::End(Ended::Failed(Arc::new(error))));
         }
-        self.want(from, Instant::now() + self.pause);
+        self.phase = Phase::Wanting(from, aim, Instant::now() + self.pause, None);
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         None
     }
 
     async fn begin(&mut self) -> Option<Step> {
-        let Phase::Wanting(from, due, turn) = &mut self.phase else {
+        let Phase::Wanting(from, aim, due, turn) = &mut self.phase else {
             return None;
         };
         sleep_until(*due).await;
@@ -284,19 +339,19 @@ impl Follower {
             *turn = Some(self.member.turn().await);
         }
         let opened = self.source.open(&self.facts, from, false).await;
-        let (from, turn) = (from.clone(), turn.take()?);
+        let (from, aim, turn) = (from.clone(), aim.clone(), turn.take()?);
         match opened {
             Ok(reading) => {
                 self.phase = Phase::Reading(Box::new(History {
                     reading,
                     from,
                     turn,
-                    mute: false,
-                    gave: false,
+                    aim,
+                    last: None,
                 }));
                 None
             }
-            Err(error) => self.bear(error.into(), from),
+            Err(error) => self.bear(error.into(), from, aim),
         }
     }
 
@@ -306,55 +361,83 @@ impl Follower {
         };
         match history.reading.next().await {
             Ok(Next::Lines(stretch)) => {
-                (self.failures, self.pause) = (0, PAUSE);
-                history.gave = true;
+                self.patience.renew();
+                self.pause = PAUSE;
                 let place = stretch.last()?;
-                self.at = Some(place);
-                if history.mute {
+                history.last = Some(place);
+                let Aim::Lines = history.aim else {
                     return None;
-                }
+                };
                 let is_over = history.turn.is_over();
+                self.reach(place);
                 if let Some(position) = self.place_in_ring(&place) {
                     self.join(position);
                 } else if is_over {
-                    self.want(From::After(place), Instant::now());
+                    self.want(From::After(place), Aim::Lines);
                 }
                 Some(Step::Lines(Arc::new(stretch), 0))
             }
             Ok(Next::Missing(before)) => {
                 let place = self.at?;
-                counter!(metric::GAPS).increment(1);
-                self.want(From::Beyond(place), Instant::now());
+                self.is_gone = true;
+                if place.is_ahead() {
+                    let end = From::Tail(Tail::Lines(1), Times::default());
+                    self.want(end, Aim::EndBefore(place));
+                } else {
+                    self.want(From::Beyond(place), Aim::Lines);
+                }
                 let after = Cursor::new(&self.facts.id, place);
                 Some(Step::Gap(Gap { after, before }))
             }
             Ok(Next::End) => {
-                let gave = history.gave;
-                if !gave && let Some(found) = history.reading.found() {
-                    self.at = Some(found);
-                }
-                // Nothing within the times wanted; still it must be known where that was.
-                let was_limited = matches!(&history.from, From::Tail(_, times) if !times.are_all());
-                if self.at.is_none() && was_limited && !history.mute {
-                    history.from = From::Tail(Tail::Lines(1), Times::default());
-                    let opened = self.source.open(&self.facts, &history.from, false).await;
-                    match opened {
-                        Ok(reading) => (history.reading, history.mute) = (reading, true),
-                        Err(error) => {
-                            let from = history.from.clone();
-                            return self.bear(error.into(), from);
-                        }
-                    }
-                    return None;
-                }
-                self.phase = Phase::Seeking(gave);
+                let last = history.last.or(history.reading.found());
+                let gave = history.last.is_some();
+                let (from, aim) = (history.from.clone(), history.aim.clone());
+                self.read_to_its_end(from, aim, last, gave);
                 None
             }
             Err(error) => {
-                let from = self.at.map_or(history.from.clone(), From::After);
-                self.bear(error, from)
+                let (from, aim) = (history.from.clone(), history.aim.clone());
+                let from = match (&aim, history.last) {
+                    (Aim::Lines, Some(last)) => From::After(last),
+                    _ => from,
+                };
+                self.bear(error, from, aim)
             }
         }
+    }
+
+    /// Goes on behind a read whose last line is known, if it had or found one.
+    fn read_to_its_end(&mut self, from: From, aim: Aim, last: Option<Place>, gave: bool) {
+        match (aim, last) {
+            (Aim::Lines, None) => {
+                // Nothing within the times wanted; still it must be known where that was.
+                if let (From::Tail(tail, times), None) = (&from, self.at)
+                    && !times.are_all()
+                {
+                    let end = From::Tail(Tail::Lines(1), Times::default());
+                    let aim = match tail {
+                        Tail::Lines(0) => Aim::End,
+                        _ => Aim::EndOf(from),
+                    };
+                    return self.want(end, aim);
+                }
+            }
+            (Aim::EndOf(from), Some(place)) => {
+                self.reach(place);
+                if let From::Tail(_, times) = &from
+                    && times.hold(place.stamp)
+                {
+                    return self.want(from, Aim::Lines);
+                }
+            }
+            (Aim::EndBefore(gone), Some(place)) if place.stamp >= gone.stamp => {
+                return self.want(From::Beyond(gone), Aim::Lines);
+            }
+            (_, Some(place)) => self.reach(place),
+            (_, None) => {}
+        }
+        self.phase = Phase::Seeking(gave);
     }
 
     async fn seek(&mut self) -> Option<Step> {
@@ -362,7 +445,7 @@ impl Follower {
             return None;
         };
         let ring = self.member.ring();
-        let is_over = ring.is_stopped() && self.waits.is_none();
+        let is_over = ring.stopped().is_some_and(|runs| self.ends_with(runs));
         let Some(place) = self.at else {
             // The log was empty.
             if !ring.is_empty() {
@@ -370,7 +453,7 @@ impl Follower {
                     self.phase = Phase::Live(ring.first_position());
                 } else {
                     self.is_read_whole = true;
-                    self.want(From::Tail(Tail::All, Times::default()), Instant::now());
+                    self.want(self.rest(), Aim::Lines);
                 }
             } else if let Found::End(how) = ring.take(&mut ring.end_position()) {
                 return Some(Step::End(how));
@@ -383,16 +466,16 @@ impl Follower {
         };
         match ring.seek(&place) {
             Sought::Here(position) => self.phase = Phase::Live(position),
-            Sought::End(_) | Sought::Unknown if gave => {
-                self.want(From::After(place), Instant::now());
-            }
+            Sought::End(_) | Sought::Unknown if gave => self.want(self.rest(), Aim::Lines),
+            // Whatever comes seems older.
+            Sought::NotYet if gave && place.is_ahead() => self.want(self.rest(), Aim::Lines),
             Sought::End(how) => return Some(Step::End(how)),
             Sought::Unknown | Sought::NotYet if is_over => {
                 return Some(Step::End(Ended::Closed));
             }
-            Sought::NotYet => self.changed().await,
-            Sought::Unknown => {
-                // The reader is behind what was read here.
+            // The reader is behind what was read here, or what comes next stands behind a line that the
+            // ring will not have.
+            Sought::NotYet | Sought::Unknown => {
                 self.changed().await;
                 self.phase = Phase::Seeking(true);
             }
@@ -406,11 +489,14 @@ impl Follower {
         };
         match self.member.ring().take(position) {
             Found::Lines(stretch, from) => {
-                self.at = stretch.last().or(self.at);
+                if let Some(place) = stretch.last() {
+                    self.reach(place);
+                }
                 if let Some(gap) = &stretch.gap {
+                    self.is_gone = true;
                     return Some(Step::Gap(gap.clone()));
                 }
-                if stretch.stopped && self.waits.is_none() {
+                if stretch.stopped.is_some_and(|runs| self.ends_with(runs)) {
                     return Some(Step::End(Ended::Closed));
                 }
                 (from < stretch.lines.len()).then_some(Step::Lines(stretch, from))
@@ -420,14 +506,17 @@ impl Follower {
                 None
             }
             Found::Passed => {
-                let from = self
-                    .at
-                    .map_or(From::Tail(Tail::All, Times::default()), From::After);
-                self.want(from, Instant::now());
+                self.want(self.rest(), Aim::Lines);
                 None
             }
             Found::End(how) => Some(Step::End(how)),
         }
+    }
+
+    /// Whether it ends where the runs that began until `runs` are over: not with those before the one that
+    /// it joined, whose stops others may have kept in the ring.
+    fn ends_with(&self, runs: Nanos) -> bool {
+        self.waits.is_none() && self.facts.state.run() <= runs
     }
 
     async fn changed(&mut self) {

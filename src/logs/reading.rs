@@ -10,9 +10,10 @@ use jiff::Timestamp;
 use tokio_stream::Stream;
 
 use super::{
-    LogError, LogLines,
+    Line, LogError, LogLines,
     cursor::{Nanos, Place, Places},
-    ring::{Placed, Stretch},
+    lines::stamp_len,
+    ring::{Placed, Stretch, only_time},
 };
 use crate::engine::{self, Engine, Facts, LogQuery, Tail};
 
@@ -54,9 +55,17 @@ impl Times {
 }
 
 impl From {
+    /// With all lines of this time and later, up to the end of `times`.
+    pub fn since(time: Nanos, times: Times) -> Self {
+        let since = Timestamp::from_nanosecond(time.into()).ok();
+        Self::Tail(Tail::All, Times { since, ..times })
+    }
+
     fn query(&self, follow: bool) -> LogQuery {
         let (tail, times) = match self {
             Self::Tail(tail, times) => (*tail, *times),
+            // All of it, since the engine leaves out what is older.
+            Self::After(place) if place.is_ahead() => (Tail::All, Times::default()),
             Self::After(place) | Self::Beyond(place) => {
                 let since = Timestamp::from_nanosecond(place.since().into()).ok();
                 (Tail::All, Times { since, until: None })
@@ -99,8 +108,12 @@ pub struct Reading {
     places: Places,
     /// The place to go on behind, until it has been found.
     sought: Option<Place>,
+    /// The time at its beginning as the engine writes it, where lines of a terminal may hide it.
+    hidden: Option<String>,
     /// That line, once it has been found.
     found: Option<Place>,
+    /// How many lines are left out.
+    skip: u64,
     /// The time of the first line that was read.
     first: Option<Nanos>,
     stretch: Vec<Placed>,
@@ -124,14 +137,21 @@ impl Reading {
         max_line: usize,
     ) -> Result<Self, engine::Error> {
         let log = engine.log(facts, &from.query(follow)).await?;
+        let sought = match from {
+            From::After(place) => Some(*place),
+            From::Tail(..) | From::Beyond(_) => None,
+        };
+        let hidden = sought.filter(|_| facts.config.tty).and_then(|place| {
+            let time = Timestamp::from_nanosecond(place.stamp.into()).ok()?;
+            Some(format!("{time:.9} "))
+        });
         Ok(Self {
             lines: super::lines(log, max_line),
             places: Places::new(from.is_whole()),
-            sought: match from {
-                From::After(place) => Some(*place),
-                From::Tail(..) | From::Beyond(_) => None,
-            },
+            sought,
+            hidden,
             found: None,
+            skip: 0,
             first: None,
             stretch: Vec::new(),
             len: 0,
@@ -160,35 +180,38 @@ impl Reading {
         (!rest.is_empty()).then(|| Stretch::new(rest))
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Next, LogError>> {
-        while self.over.is_none() && self.len < ENOUGH {
-            match Pin::new(&mut self.lines).poll_next(cx) {
-                Poll::Ready(Some(Ok(line))) => {
-                    let place = self.places.next(&line, self.lines.under_way());
-                    self.first.get_or_insert(place.stamp);
-                    match self.sought {
-                        None if line.open => self.open.push(Placed { line, place }),
-                        None => {
-                            self.len += line.bytes.len();
-                            self.stretch.push(Placed { line, place });
-                        }
-                        Some(sought) if sought.is(&place) => {
-                            (self.sought, self.found) = (None, Some(place));
-                        }
-                        Some(sought) if sought.is_passed_by(&place) => {
-                            self.over = Some(Ok(Next::Missing(self.first)));
-                        }
-                        Some(_) => {}
-                    }
-                }
-                Poll::Ready(Some(Err(error))) => self.over = Some(Err(error)),
-                Poll::Ready(None) if self.sought.is_some() => {
-                    self.over = Some(Ok(Next::Missing(self.first)));
-                }
-                Poll::Ready(None) => self.over = Some(Ok(Next::End)),
-                Poll::Pending => break,
+    /// The time of the first lines where that is the same for all of them, so that they are not counted.
+    pub async fn only_time(&mut self) -> Option<Nanos> {
+        poll_fn(|cx| {
+            self.fill(cx);
+            match self.stretch.is_empty() && self.over.is_none() {
+                true => Poll::Pending,
+                false => Poll::Ready(only_time(&self.stretch)),
             }
+        })
+        .await
+    }
+
+    /// How many lines there are.
+    ///
+    /// # Errors
+    ///
+    /// Where the log breaks off.
+    pub async fn count(mut self) -> Result<u64, LogError> {
+        let mut count = 0;
+        while let Next::Lines(stretch) = self.next().await? {
+            count += stretch.lines.len() as u64;
         }
+        Ok(count)
+    }
+
+    /// Leaves out so many lines.
+    pub fn skip(&mut self, many: u64) {
+        self.skip = many;
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Next, LogError>> {
+        self.fill(cx);
         if !self.stretch.is_empty() {
             self.len = 0;
             let lines = std::mem::take(&mut self.stretch);
@@ -198,5 +221,72 @@ impl Reading {
             Some(over) => Poll::Ready(over),
             None => Poll::Pending,
         }
+    }
+
+    /// Takes lines until there are enough, or none is there yet.
+    fn fill(&mut self, cx: &mut Context<'_>) {
+        while self.over.is_none() && self.len < ENOUGH {
+            match Pin::new(&mut self.lines).poll_next(cx) {
+                Poll::Ready(Some(Ok(line))) => self.take(line),
+                Poll::Ready(Some(Err(error))) => self.over = Some(Err(error)),
+                Poll::Ready(None) if self.sought.is_some() => {
+                    self.over = Some(Ok(Next::Missing(self.first)));
+                }
+                Poll::Ready(None) => self.over = Some(Ok(Next::End)),
+                Poll::Pending => break,
+            }
+        }
+    }
+
+    fn take(&mut self, mut line: Line) {
+        if let Some(at) = self.seam(&line) {
+            let bytes = line.bytes.split_off(at);
+            let rest = Line {
+                stamp: stamp_len(&bytes),
+                bytes,
+                continued: false,
+                first: false,
+                ..line
+            };
+            (line.more, line.open) = (false, false);
+            self.take(line);
+            return self.take(rest);
+        }
+        let place = self.places.next(&line, self.lines.under_way());
+        self.first.get_or_insert(place.stamp);
+        match self.sought {
+            None if self.skip > 0 => self.skip -= 1,
+            None if line.open => self.open.push(Placed { line, place }),
+            None => {
+                self.len += line.bytes.len();
+                self.stretch.push(Placed { line, place });
+            }
+            Some(sought) if sought.is(&place) => {
+                (self.sought, self.found) = (None, Some(place));
+            }
+            Some(sought) if sought.is_passed_by(&place) => {
+                self.over = Some(Ok(Next::Missing(self.first)));
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Where the line that is sought, or the one behind it, begins within `line`: a terminal's log has no
+    /// newline where one run ended without, and the client has got both as lines.
+    fn seam(&self, line: &Line) -> Option<usize> {
+        let (hidden, sought) = (self.hidden.as_ref()?, self.sought?);
+        if line.time() == Some(sought.stamp) {
+            let end = line.stamp + usize::try_from(sought.open?.get()).ok()?;
+            // What ended in `\r` was given without.
+            let ends = [end, end + 1].into_iter();
+            let mut seams = ends.filter(|at| {
+                line.bytes
+                    .get(*at..)
+                    .is_some_and(|rest| stamp_len(rest) > 0)
+            });
+            return seams.next();
+        }
+        let at = memchr::memmem::find(line.text(), hidden.as_bytes())?;
+        Some(line.stamp + at)
     }
 }

@@ -7,7 +7,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -16,7 +16,7 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     Line,
-    cursor::{Cursor, Nanos, Place, nanos},
+    cursor::{Cursor, Nanos, Place, nanos, now},
     sse::Dialect,
 };
 use crate::telemetry::name as metric;
@@ -56,8 +56,8 @@ pub struct Stretch {
     pub gap: Option<Gap>,
     /// The lines.
     pub lines: Vec<Placed>,
-    /// Whether the container stopped behind them.
-    pub stopped: bool,
+    /// Where the container stopped behind them: its runs that began until then are over.
+    pub stopped: Option<Nanos>,
     /// All of the lines as events, by dialect; made when someone asks.
     events: [OnceLock<Bytes>; 2],
     kept: Kept,
@@ -100,7 +100,7 @@ impl Stretch {
         Self {
             gap: None,
             lines,
-            stopped: false,
+            stopped: None,
             events: [OnceLock::new(), OnceLock::new()],
             kept: Kept { gauge, size },
             came: Instant::now(),
@@ -115,10 +115,10 @@ impl Stretch {
         }
     }
 
-    /// No lines, but that the container stopped.
-    pub fn stop() -> Self {
+    /// No lines, but that the container's runs that began until `runs` are over.
+    pub fn stop(runs: Nanos) -> Self {
         Self {
-            stopped: true,
+            stopped: Some(runs),
             ..Self::new(Vec::new())
         }
     }
@@ -128,10 +128,26 @@ impl Stretch {
         self.events[dialect as usize].get_or_init(encode).clone()
     }
 
+    /// The time of its lines where that is the same for all of them, and they are not counted: where they
+    /// stand among others of that time is not known then.
+    pub fn only_time(&self) -> Option<Nanos> {
+        only_time(&self.lines)
+    }
+
     /// The place of the last line.
     pub fn last(&self) -> Option<Place> {
         self.lines.last().map(|placed| placed.place)
     }
+}
+
+/// See [`Stretch::only_time`]. A line alone has it not, or each log that begins would.
+pub(super) fn only_time(lines: &[Placed]) -> Option<Nanos> {
+    let [first, _, ..] = lines else {
+        return None;
+    };
+    let time = first.place.stamp;
+    let is_alike = |placed: &Placed| !placed.place.counted && placed.place.stamp == time;
+    lines.iter().all(is_alike).then_some(time)
 }
 
 /// How a container's lines ended.
@@ -342,16 +358,27 @@ impl Ring {
         Found::Lines(stretch, line)
     }
 
-    /// The position behind the line at `place`, if that is here.
+    /// The position behind the line at `place`, if that is here for certain: where lines are known by their
+    /// text only, no other one of that time must have it.
     pub fn find(&self, place: &Place) -> Option<Position> {
         let state = self.state();
+        let mut found = None;
         for (at, stretch) in state.stretches.iter().enumerate().rev() {
-            let mut lines = stretch.lines.iter();
-            if let Some(line) = lines.rposition(|placed| place.is(&placed.place)) {
-                return Some(Position {
+            for (line, placed) in stretch.lines.iter().enumerate().rev() {
+                if !place.is(&placed.place) || place.open != placed.place.open {
+                    continue;
+                }
+                let position = Some(Position {
                     stretch: state.first + at as u64,
                     line: line + 1,
                 });
+                if place.is_counted_with(&placed.place) {
+                    return position;
+                }
+                if found.is_some() {
+                    return None;
+                }
+                found = position;
             }
             if stretch
                 .last()
@@ -360,7 +387,7 @@ impl Ring {
                 break;
             }
         }
-        None
+        found
     }
 
     /// Where the line at `place` is. Whoever asks is going to take what comes.
@@ -404,7 +431,7 @@ impl Ring {
                 return Some((position, stretch.lines[before].place));
             }
             more -= stretch.lines.len();
-            if stretch.gap.is_some() || stretch.stopped {
+            if stretch.gap.is_some() || stretch.stopped.is_some() {
                 return None;
             }
         }
@@ -431,19 +458,10 @@ impl Ring {
             .all(|stretch| stretch.lines.is_empty())
     }
 
-    /// Whether the container has stopped and not been started again.
-    pub fn is_stopped(&self) -> bool {
-        let state = self.state();
-        state
-            .stretches
-            .back()
-            .is_some_and(|stretch| stretch.stopped)
+    /// Where the container has stopped and not been read again since: which of its runs are over.
+    pub fn stopped(&self) -> Option<Nanos> {
+        self.state().stretches.back()?.stopped
     }
-}
-
-/// The time in nanoseconds since 1970.
-fn now() -> Nanos {
-    nanos(SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default())
 }
 
 impl Default for Ring {

@@ -352,7 +352,7 @@ fn forms_say_what_the_contract_says() {
         dialect.line("0123456789abcdef", &place, last, &mut out);
         String::from_utf8(out.to_vec()).unwrap()
     };
-    let id = format!("id: 0123456789ab.{}.o0\n", place.stamp);
+    let id = format!("id: 0123456789ab.{}.o0_4\n", place.stamp);
     let named = event(Dialect::Named);
     assert_eq!(
         named,

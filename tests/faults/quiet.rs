@@ -46,3 +46,24 @@ async fn counts_from_the_last_line() {
     assert_eq!(beat.unwrap().unwrap(), BEAT);
     assert!(is_about(passed, 15), "{passed:?}");
 }
+
+#[tokio::test]
+async fn beats_while_the_engine_is_away() {
+    let (log, handles) = Answer::handed();
+    let engine = engine_with_live_log(log).start().await;
+    let mut stream = Inside::on(&engine).get("/containers/c/logs/stream").await;
+    piece(&mut stream).await.unwrap().unwrap();
+    let handle = handles.next().await;
+    engine.crash().await;
+    drop(handle);
+    for _ in 0..3 {
+        let (beat, passed) = leaping(piece(&mut stream)).await;
+        assert_eq!(beat.unwrap().unwrap(), BEAT);
+        assert!(is_about(passed, 15), "{passed:?}");
+    }
+    engine.start_again().await;
+    let handle = handles.next().await;
+    assert!(handle.send(frame(STDOUT, line(1, "here"))).await);
+    let event = piece(&mut stream).await.unwrap().unwrap();
+    assert!(event.starts_with(b"event: log\n"), "{event:?}");
+}

@@ -14,7 +14,7 @@ const CLIENTS: usize = 50;
 const LINES: usize = 16_000;
 
 /// What a client reaches: the agent that runs now, if one does.
-type Now = Arc<RwLock<Option<Agent>>>;
+pub(super) type Now = Arc<RwLock<Option<Agent>>>;
 
 /// Follows with breaks at moments that its number makes, until it has the line that says that it was the last.
 async fn follow(now: Now, number: usize) -> Client {
@@ -72,7 +72,7 @@ async fn follow(now: Now, number: usize) -> Client {
 }
 
 /// Another agent with the same data.
-async fn restart(now: &Now, builder: &AgentBuilder) {
+pub(super) async fn restart(now: &Now, builder: &AgentBuilder) {
     let mut now = now.write().await;
     let old = now.take().unwrap();
     old.kill9();
