@@ -545,7 +545,7 @@ where
                 Made::Told(Outcome::Panicked) => Err(Panicked.into()),
                 Made::Told(Outcome::Alone) => {
                     let own = own.take().expect("whoever made the call was answered");
-                    way.set(alone(own));
+                    way.set(alone(*own));
                     continue;
                 }
             });
@@ -583,17 +583,16 @@ where
             };
             Way::Joined { seat, own }
         }
-        (None, own) => alone(own.expect("without a ticket all comes back")),
+        (None, own) => alone(*own.expect("without a ticket all comes back")),
     }
 }
 
-fn alone<S, B, K, ReqBody>(own: Own<S, ReqBody>) -> Way<S, B, K, ReqBody>
+fn alone<S, B, K, ReqBody>((inner, request): (S, Request<ReqBody>)) -> Way<S, B, K, ReqBody>
 where
     S: Service<Request<ReqBody>>,
     S::Error: Clone,
     K: Hash + Eq + Clone,
 {
-    let (inner, request) = *own;
     Way::Alone {
         inner: Box::pin(inner.oneshot(request)),
     }

@@ -10,20 +10,15 @@ use super::*;
 
 type Answer = Result<Response<Full<Bytes>>, BoxError>;
 
-/// A service that answers its path as soon as it may, and the paths that it was asked for.
-fn shared(
-    limits: Limits,
-    may: Arc<tokio::sync::Semaphore>,
-) -> (
-    impl Service<
-        Request<()>,
-        Response = Response<Full<Bytes>>,
-        Error = BoxError,
-        Future: Future<Output = Answer>,
-    > + Clone,
-    Arc<Mutex<Vec<String>>>,
-) {
-    let asked = Arc::<Mutex<Vec<String>>>::default();
+/// The paths that a service was asked for.
+type Asked = Arc<Mutex<Vec<String>>>;
+
+/// What answers one of them.
+type Asking = Pin<Box<dyn Future<Output = Answer>>>;
+
+/// Asks a service that answers its path as soon as it may.
+fn shared(limits: Limits, may: Arc<tokio::sync::Semaphore>) -> (impl FnMut(&str) -> Asking, Asked) {
+    let asked = Asked::default();
     let log = Arc::clone(&asked);
     let inside = service_fn(move |request: Request<()>| {
         let path = request.uri().path().to_owned();
@@ -36,14 +31,11 @@ fn shared(
     });
     let key = |request: &Request<()>| Some(request.uri().clone());
     let put_back = |_, read: Bytes| Full::from(read);
-    (
-        CoalesceLayer::new(key, put_back, limits).layer(inside),
-        asked,
-    )
-}
-
-fn get(path: &str) -> Request<()> {
-    Request::get(path).body(()).unwrap()
+    let mut service = CoalesceLayer::new(key, put_back, limits).layer(inside);
+    let ask = move |path: &str| -> Asking {
+        Box::pin(service.call(Request::get(path).body(()).unwrap()))
+    };
+    (ask, asked)
 }
 
 async fn bytes(answer: Answer) -> Bytes {
@@ -63,9 +55,9 @@ async fn past_the_most_keys_each_asks_by_itself() {
         keys: 1,
         ..Limits::default()
     };
-    let (mut service, asked) = shared(limits, Arc::clone(&may));
+    let (mut ask, asked) = shared(limits, Arc::clone(&may));
     let paths = ["/a", "/b", "/b", "/a"];
-    let mut waiting = paths.map(|path| spawn(service.call(get(path))));
+    let mut waiting = paths.map(|path| spawn(ask(path)));
     for one in &mut waiting {
         assert_pending!(one.poll());
     }
@@ -85,11 +77,11 @@ async fn past_what_may_be_held_answers_go_out_as_they_come() {
             answers,
             ..Limits::default()
         };
-        let (mut service, asked) = shared(limits, Arc::clone(&may));
-        let held = service.call(get("/8-bytes")).await.unwrap();
+        let (mut ask, asked) = shared(limits, Arc::clone(&may));
+        let held = ask("/8-bytes").await.unwrap();
         asked.lock().unwrap().clear();
         // The second and the third share a call, if its answer may be held beside the one that is.
-        let mut all = [(); 3].map(|()| spawn(service.call(get("/another"))));
+        let mut all = [(); 3].map(|()| spawn(ask("/another")));
         for one in &mut all {
             assert_pending!(one.poll());
         }
@@ -105,8 +97,8 @@ async fn past_what_may_be_held_answers_go_out_as_they_come() {
 #[tokio::test]
 async fn an_answer_is_one_for_all_who_share_it() {
     let may = Arc::new(tokio::sync::Semaphore::new(0));
-    let (mut service, asked) = shared(Limits::default(), Arc::clone(&may));
-    let mut all = [(); 3].map(|()| spawn(service.call(get("/one"))));
+    let (mut ask, asked) = shared(Limits::default(), Arc::clone(&may));
+    let mut all = [(); 3].map(|()| spawn(ask("/one")));
     // The first begins its call at once.
     for one in &mut all {
         assert_pending!(one.poll());
