@@ -80,7 +80,7 @@ async fn ends_a_stream_that_never_pauses() {
     let engine = engine_with_log(endless).start().await;
     let agent = agent_on(&engine).await;
     let stream = agent.sse("/containers/c/logs/stream").await;
-    engine.wait("it is open", |state| state.bodies() == 1).await;
+    engine.wait("it is open", |state| state.bodies() > 0).await;
     agent.signal(Signal::TERM);
     let events = stream.rest(SOON).await;
     assert_eq!(events.last().unwrap().name(), "close");

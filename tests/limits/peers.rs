@@ -16,8 +16,9 @@ use crate::support::wait::{self, SOON};
 fn endless() -> (Answer, Arc<AtomicU64>) {
     let taken = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&taken);
-    let frames = frame(STDOUT, line(1, "x".repeat(120))).repeat(100);
-    let frames = Bytes::from(frames);
+    // Not all of one time, or it would be read to its end to count them.
+    let frames = (1..=100).flat_map(|second| frame(STDOUT, line(second, "x".repeat(120))));
+    let frames = frames.collect::<Bytes>();
     let answer = Answer::generated(move || {
         let (frames, count) = (frames.clone(), Arc::clone(&count));
         std::iter::repeat_with(move || {

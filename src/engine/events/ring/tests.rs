@@ -1,0 +1,150 @@
+//! What the ring keeps, forgets and tells.
+
+use bytes::Bytes;
+
+use super::*;
+
+fn said(nanos: Nanos, word: &str) -> Said {
+    let line = format!("{{\"Action\":\"{word}\",\"timeNano\":{nanos}}}");
+    Said::read(Bytes::from(line)).unwrap()
+}
+
+fn past(said: impl IntoIterator<Item = Said>) -> Past {
+    let mut past = Past::default();
+    past.extend(said);
+    past
+}
+
+fn told(ring: &Ring) -> Vec<String> {
+    let mut position = ring.first;
+    let mut told = Vec::new();
+    while let Some(step) = ring.take(&mut position) {
+        told.push(match step {
+            Step::Event(event) => format!("{} {}", event.id, event.action()),
+            other => format!("{other:?}"),
+        });
+    }
+    told
+}
+
+#[test]
+fn numbers_events_of_one_time_and_knows_them_again() {
+    let mut ring = Ring::new(0);
+    assert!(ring.push(said(7, "a")));
+    assert!(ring.push(said(7, "b")));
+    assert!(!ring.push(said(7, "a")));
+    assert!(ring.push(said(8, "a")));
+    assert_eq!(told(&ring), ["7.0 a", "7.1 b", "8.0 a"]);
+    let place = |text: &str| ring.find(text.parse().unwrap());
+    assert_eq!(place("7.1"), Some(MIDDLE + 1));
+    assert_eq!(place("7.2"), None);
+    assert_eq!(ring.later_than(7), (MIDDLE + 2, Some(8)));
+    assert_eq!(ring.later_than(8), (MIDDLE + 3, None));
+}
+
+#[test]
+fn joins_what_was_before_without_repeating_it() {
+    let mut ring = Ring::new(5);
+    ring.push(said(6, "c"));
+    assert!(ring.reaches(5) && !ring.reaches(4));
+    let mut position = ring.first;
+    ring.prepend(past([said(4, "a"), said(4, "b"), said(6, "c")]), 3);
+    assert!(ring.reaches(3) && !ring.reaches(2));
+    assert_eq!(told(&ring), ["4.0 a", "4.1 b", "6.0 c"]);
+    // Who was there goes on where it was.
+    assert!(matches!(ring.take(&mut position), Some(Step::Event(event)) if event.id.nanos == 6));
+}
+
+#[test]
+fn forgets_the_oldest_and_says_so() {
+    let mut ring = Ring::new(0);
+    let mut position = ring.first;
+    for nanos in 1..=ENTRIES as i64 + 2 {
+        ring.push(said(nanos, "a"));
+    }
+    let Some(Step::Passed(gap)) = ring.take(&mut position) else {
+        panic!("it was not passed");
+    };
+    assert_eq!((gap.after, gap.before), (None, Some(3)));
+    assert!(matches!(ring.take(&mut position), Some(Step::Event(event)) if event.id.nanos == 3));
+    ring.prepend(past([said(1, "z")]), 0);
+    assert_eq!(
+        ring.take(&mut { ring.first })
+            .map(|step| matches!(step, Step::Event(_))),
+        Some(true)
+    );
+}
+
+/// How many steps behind the first, and with which gap.
+fn since(ring: &Ring, nanos: Nanos) -> (u64, Option<Gap>) {
+    let (position, gap) = ring.since(nanos);
+    (position - ring.first, gap)
+}
+
+fn gap(after: Nanos, before: Nanos) -> Option<Gap> {
+    let (after, before) = (Some(after), Some(before));
+    Some(Gap { after, before })
+}
+
+#[test]
+fn a_gap_concerns_only_who_wants_something_of_its_time() {
+    let mut ring = Ring::new(0);
+    ring.push(said(1, "a"));
+    ring.push_gap(Some(5));
+    ring.push(said(5, "b"));
+    ring.push(said(9, "c"));
+    ring.push_gap(None);
+    for (nanos, wanted) in [
+        (0, 0),
+        (1, 0),
+        (2, 1),
+        (4, 1),
+        (5, 2),
+        (6, 3),
+        (9, 3),
+        (10, 4),
+    ] {
+        assert_eq!(since(&ring, nanos), (wanted, None), "{nanos}");
+    }
+}
+
+#[test]
+fn says_what_is_kept_no_more_of_what_is_wanted() {
+    let mut ring = Ring::new(0);
+    ring.push(said(1, "a"));
+    ring.push_gap(Some(5));
+    let end = 5 + ENTRIES as i64;
+    for nanos in 5..end - 1 {
+        ring.push(said(nanos, "b"));
+    }
+    // Only the first event is forgotten.
+    assert_eq!(since(&ring, 1), (0, gap(1, 5)));
+    assert_eq!(since(&ring, 2), (0, None));
+    // The gap too.
+    ring.push(said(end, "b"));
+    assert_eq!(since(&ring, 4), (0, gap(4, 5)));
+    assert_eq!(since(&ring, 5), (0, None));
+}
+
+#[test]
+fn says_so_where_there_was_more_before_than_there_is_room_for() {
+    let mut ring = Ring::new(9);
+    let more = (0..=ENTRIES as i64).map(|nanos| said(nanos + 1, "a"));
+    ring.prepend(past(more), 0);
+    assert_eq!(since(&ring, 0), (0, gap(0, 2)));
+    assert_eq!(since(&ring, 2), (0, None));
+}
+
+#[test]
+fn is_bounded_in_bytes_too() {
+    let mut ring = Ring::new(0);
+    let long = "x".repeat(1 << 20);
+    for nanos in 1..=10 {
+        ring.push(said(nanos, &long));
+    }
+    assert!(
+        ring.bytes <= BYTES && ring.steps.len() == 2,
+        "{}",
+        ring.bytes
+    );
+}

@@ -1,0 +1,185 @@
+//! Places of lines, and their cursors as text.
+
+use super::*;
+use bytes::Bytes;
+
+const ID: &str = "0123456789ab";
+
+fn line(source: Source, nanos: u32, text: &str) -> Line {
+    let bytes = Bytes::from(format!("2024-01-02T03:04:05.{nanos:09}Z {text}"));
+    Line {
+        source,
+        stamp: bytes.len() - text.len(),
+        bytes,
+        continued: false,
+        first: false,
+        more: false,
+        open: false,
+    }
+}
+
+#[test]
+fn counts_lines_of_one_source_and_time() {
+    let mut places = Places::new(true);
+    let seen = [
+        (Source::Stdout, 1),
+        (Source::Stderr, 1),
+        (Source::Stdout, 1),
+        (Source::Stdout, 2),
+        (Source::Stderr, 1),
+    ];
+    let ordinals = seen.map(|(source, nanos)| places.next(&line(source, nanos, "x"), None).ordinal);
+    assert_eq!(ordinals, [0, 0, 1, 0, 1]);
+}
+
+#[test]
+fn knows_lines_by_their_text_where_it_cannot_count() {
+    let lines = ["a", "b", "c"].map(|text| line(Source::Stdout, 1, text));
+    let mut all = Places::new(true);
+    let all = lines.clone().map(|line| all.next(&line, None));
+    let mut tail = Places::new(false);
+    let of_b = tail.next(&lines[1], None);
+    let found: Vec<_> = all.iter().map(|place| of_b.is(place)).collect();
+    assert_eq!(found, [false, true, false]);
+    let later = line(Source::Stdout, 2, "d");
+    assert!(tail.next(&later, None).counted, "it can count now");
+}
+
+#[test]
+fn knows_a_line_by_the_part_of_it_that_a_tail_begins_with() {
+    let place = |whole, text: &str| {
+        let first = true;
+        let line = Line {
+            first,
+            ..line(Source::Stdout, 1, text)
+        };
+        Places::new(whole).next(&line, None)
+    };
+    for (part, whole, same) in [
+        ("56789", "0123456789", true),
+        ("23456789", "0123456789", true),
+        ("123456789", "0123456789", true),
+        ("9", "0123456789", true),
+        ("9", "89", true),
+        ("89", "9", false),
+        ("8", "0123456789", false),
+    ] {
+        let (part_place, whole_place) = (place(false, part), place(true, whole));
+        let cursor = Cursor::new(&format!("{ID}cdef"), part_place);
+        let told: Cursor = cursor.to_string().parse().unwrap();
+        for part_place in [part_place, told.place] {
+            assert_eq!(part_place.is(&whole_place), same, "{part} {whole}");
+            assert_eq!(whole_place.is(&part_place), same, "{part} {whole}");
+        }
+    }
+}
+
+#[test]
+fn knows_whole_lines_by_all_of_their_text() {
+    let place = |whole, text: &str| Places::new(whole).next(&line(Source::Stdout, 1, text), None);
+    let seen = place(false, "one of a hundred lines");
+    let told: Cursor = Cursor::new(&format!("{ID}cdef"), seen)
+        .to_string()
+        .parse()
+        .unwrap();
+    // What an agent told that knew it by its end.
+    let old = Place {
+        mark: Mark::Print(print(b"ed lines", true)),
+        ..seen
+    };
+    for (text, same) in [
+        ("one of a hundred lines", true),
+        ("two of a hundred lines", false),
+        ("one of a hundred lines\0", false),
+        ("", false),
+    ] {
+        let other = place(true, text);
+        for place in [seen, told.place] {
+            assert_eq!((place.is(&other), other.is(&place)), (same, same), "{text}");
+        }
+        assert_eq!(old.is(&other), text.ends_with("ed lines"), "{text}");
+    }
+}
+
+#[test]
+fn a_cursor_is_read_as_it_was_written() {
+    let place = Place {
+        stamp: 1_700_000_000_123_456_789,
+        source: Source::Stderr,
+        ordinal: 7,
+        counted: false,
+        mark: Mark::Print(0xab),
+        floor: 1_600_000_000_000_000_000,
+        open: None,
+    };
+    let certain = Place {
+        counted: true,
+        mark: Mark::None,
+        floor: place.stamp,
+        source: Source::Stdout,
+        ..place
+    };
+    let open = Place {
+        mark: Mark::Whole(0xcd),
+        open: NonZeroU32::new(6),
+        ..place
+    };
+    for (place, text) in [
+        (
+            place,
+            "0123456789ab.1700000000123456789.e7~000000ab-1600000000000000000",
+        ),
+        (
+            open,
+            "0123456789ab.1700000000123456789.e7~00000000000000cd_6-1600000000000000000",
+        ),
+        (certain, "0123456789ab.1700000000123456789.o7"),
+    ] {
+        let cursor = Cursor::new(&format!("{ID}cdef"), place);
+        assert_eq!(cursor.to_string(), text);
+        assert_eq!(text.parse::<Cursor>().unwrap(), cursor);
+        let front = Cursor {
+            is_next: true,
+            ..cursor.clone()
+        };
+        assert_eq!(front.to_string(), format!("{text}!"));
+        assert_eq!(front.to_string().parse::<Cursor>().unwrap(), front);
+        assert!(cursor.is_of(&format!("{ID}ffff")));
+        assert!(!cursor.is_of("0123456789ac"));
+    }
+}
+
+#[test]
+fn refuses_what_is_no_cursor() {
+    for text in [
+        "",
+        "x",
+        "0123456789ab",
+        "0123456789ab.1",
+        "0123456789ab.1.",
+        "0123456789ab.1.x0",
+        "0123456789ab.1.o",
+        "0123456789ab.1.o-1",
+        "0123456789ab.1.o0-2",
+        "0123456789ab.01.o0",
+        "0123456789ab.-1.o0",
+        "0123456789ab.1.o0~1",
+        "0123456789ab.1.o0~0000000G",
+        "0123456789ab.1.o0~000000000",
+        "0123456789ab.1.o0~",
+        "0123456789ab.1.o0_0",
+        "0123456789ab.1.o0_06",
+        "0123456789ab.1.o0_4294967296",
+        "0123456789ab.1.o0_1~00000000",
+        "0123456789AB.1.o0",
+        "0123456789.1.o0",
+        "0123456789ab.99999999999999999999.o0",
+        "0123456789ab.1.o0 ",
+        "0123456789ab.1.o0.2",
+        "0123456789ab.1.o0!!",
+        "0123456789ab.1.o0! ",
+        "0123456789ab.1.ä",
+    ] {
+        assert_eq!(text.parse::<Cursor>(), Err(BrokenCursor), "{text}");
+    }
+}
