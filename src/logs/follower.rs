@@ -30,6 +30,9 @@ use crate::{
 /// that the engine is asked, which is right too, but costs it more.
 const FIRST_LINES: Duration = Duration::from_millis(250);
 
+/// How long the lines of one time are counted. After that they are known by their text.
+const COUNTING: Duration = Duration::from_secs(2);
+
 /// How long a client waits for its turn to read, before it is told to come back later.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -221,7 +224,8 @@ impl Follower {
         drop(reading);
         let since = From::since(time, *times);
         let all = self.source.open(&self.facts, &since, false).await?;
-        let Ok(all) = all.count().await else {
+        // A log may hold more of one time than can be counted while a client waits for its answer.
+        let Ok(Ok(all)) = timeout(COUNTING, all.count()).await else {
             return self.source.open(&self.facts, from, false).await;
         };
         let mut reading = self.source.open(&self.facts, &since, false).await?;
