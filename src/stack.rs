@@ -28,7 +28,7 @@ use tower_http::{ServiceBuilderExt, catch_panic::CatchPanicLayer};
 use crate::{
     packing,
     server::MAX_HEAD,
-    service::{Body, rescue, routes},
+    service::{Body, body, rescue, routes},
     telemetry::name as metric,
 };
 
@@ -111,7 +111,7 @@ fn traced(extensions: &Extensions) -> trace::Route {
 
 /// How much of answers is held while they are shared.
 const SHARED: coalesce::Limits = coalesce::Limits {
-    answer: 8 << 20,
+    answer: body::SHORT,
     answers: 64 << 20,
     keys: 1024,
 };

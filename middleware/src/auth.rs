@@ -19,20 +19,17 @@
 
 use std::{
     fmt,
-    future::Future,
-    pin::Pin,
     task::{Context, Poll},
 };
 
 use ::metrics::Counter;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
-use pin_project_lite::pin_project;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tower::{Layer, Service};
 
-use crate::refusal::refusal;
+use crate::refusal::OrRefusal;
 
 /// The SHA-256 digest of a key; the key itself is not kept. In words, of which fewer are compared than of bytes.
 #[derive(Clone)]
@@ -129,7 +126,7 @@ where
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = AuthFuture<S::Future>;
+    type Future = OrRefusal<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -142,34 +139,11 @@ where
             Err(Flaw::Missing) => self.layer.missing.increment(1),
             Err(Flaw::Wrong) => self.layer.wrong.increment(1),
         }
-        AuthFuture {
-            inner: checked.is_ok().then(|| self.inner.call(request)),
-        }
-    }
-}
-
-pin_project! {
-    /// The future of [`Auth`].
-    #[derive(Debug)]
-    pub struct AuthFuture<F> {
-        // None: refused.
-        #[pin]
-        inner: Option<F>,
-    }
-}
-
-impl<F, ResBody, E> Future for AuthFuture<F>
-where
-    F: Future<Output = Result<Response<ResBody>, E>>,
-    ResBody: From<Bytes>,
-{
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().inner.as_pin_mut() {
-            Some(inner) => inner.poll(cx),
-            None => Poll::Ready(Ok(refusal(StatusCode::UNAUTHORIZED, "Unauthorized"))),
-        }
+        OrRefusal::new(
+            checked.is_ok().then(|| self.inner.call(request)),
+            StatusCode::UNAUTHORIZED,
+            "Unauthorized",
+        )
     }
 }
 

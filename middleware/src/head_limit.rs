@@ -19,18 +19,13 @@
 //! # }
 //! ```
 
-use std::{
-    future::Future,
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, uri::PathAndQuery};
-use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
-use crate::refusal::refusal;
+use crate::refusal::OrRefusal;
 
 /// Wraps a service in [`HeadLimit`].
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +77,7 @@ where
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = HeadLimitFuture<S::Future>;
+    type Future = OrRefusal<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -90,37 +85,11 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let fits = len(&request) <= self.most;
-        HeadLimitFuture {
-            inner: fits.then(|| self.inner.call(request)),
-        }
-    }
-}
-
-pin_project! {
-    /// The future of [`HeadLimit`].
-    #[derive(Debug)]
-    pub struct HeadLimitFuture<F> {
-        // None: refused.
-        #[pin]
-        inner: Option<F>,
-    }
-}
-
-impl<F, ResBody, E> Future for HeadLimitFuture<F>
-where
-    F: Future<Output = Result<Response<ResBody>, E>>,
-    ResBody: From<Bytes>,
-{
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().inner.as_pin_mut() {
-            Some(inner) => inner.poll(cx),
-            None => Poll::Ready(Ok(refusal(
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "The request's head is too long.",
-            ))),
-        }
+        OrRefusal::new(
+            fits.then(|| self.inner.call(request)),
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "The request's head is too long.",
+        )
     }
 }
 

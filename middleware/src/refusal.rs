@@ -1,7 +1,14 @@
 //! The one form in which a request is refused: a status and `{"message": "…"}` as JSON.
 
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
+use pin_project_lite::pin_project;
 
 /// An answer of `status` whose JSON body has `message` as its only member.
 ///
@@ -19,4 +26,43 @@ pub fn refusal<B: From<Bytes>>(status: StatusCode, message: &str) -> Response<B>
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer
+}
+
+pin_project! {
+    /// The answer of the service below, or a refusal where that was not called.
+    #[derive(Debug)]
+    pub struct OrRefusal<F> {
+        // None: refused.
+        #[pin]
+        inner: Option<F>,
+        status: StatusCode,
+        message: &'static str,
+    }
+}
+
+impl<F> OrRefusal<F> {
+    /// What `inner` answers; without one, a [`refusal`].
+    pub fn new(inner: Option<F>, status: StatusCode, message: &'static str) -> Self {
+        Self {
+            inner,
+            status,
+            message,
+        }
+    }
+}
+
+impl<F, B, E> Future for OrRefusal<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: From<Bytes>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        match this.inner.as_pin_mut() {
+            Some(inner) => inner.poll(cx),
+            None => Poll::Ready(Ok(refusal(*this.status, this.message))),
+        }
+    }
 }

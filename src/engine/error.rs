@@ -41,6 +41,11 @@ impl Error {
         Self::Broken(cause.into().into())
     }
 
+    /// Whether the engine says that there is no such thing (any more).
+    pub(crate) fn says_gone(&self) -> bool {
+        matches!(self, Self::Refused { status, .. } if *status == 404)
+    }
+
     /// The label under which it is counted.
     pub(crate) fn outcome(&self) -> &'static str {
         match self {

@@ -351,6 +351,6 @@ impl LogError {
 
     /// Whether the container does not exist any more.
     pub(super) fn says_gone(&self) -> bool {
-        matches!(self, Self::Open(engine::Error::Refused { status, .. }) if *status == 404)
+        matches!(self, Self::Open(error) if error.says_gone())
     }
 }

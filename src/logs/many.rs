@@ -27,7 +27,7 @@ use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    finder::{Finder, Known, Look, says_gone},
+    finder::{Finder, Known, Look},
     member::Member,
 };
 use super::{
@@ -195,7 +195,7 @@ impl Many {
             }
             match finder.hub.source().facts(after.id()).await {
                 Ok(facts) if after.is_of(&facts.id) => return Err(OpenError::Foreign),
-                Err(error) if !says_gone(&error) => return Err(FollowError::from(error).into()),
+                Err(error) if !error.says_gone() => return Err(FollowError::from(error).into()),
                 _ => self.find_gap(&Gap {
                     after: after.clone(),
                     before: None,

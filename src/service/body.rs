@@ -21,8 +21,8 @@ use tower_http::compression::CompressionBody;
 
 use crate::engine::{raw, stall::Paced};
 
-/// What is read before it is packed, in bytes: as much as is shared of an answer.
-const SHORT: usize = 8 << 20;
+/// The longest answer that is shared, in bytes, and so that is read before it is packed.
+pub(crate) const SHORT: usize = 8 << 20;
 
 pin_project! {
     /// What is sent after an answer's head.

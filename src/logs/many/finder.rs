@@ -92,7 +92,7 @@ impl Finder {
         while let Some(facts) = named.next().await {
             match facts {
                 Ok(facts) => look.add(known, facts, true),
-                Err(error) if says_gone(&error) && !strict => {}
+                Err(error) if error.says_gone() && !strict => {}
                 Err(error) => return Err(error),
             }
         }
@@ -113,7 +113,7 @@ impl Finder {
         while let Some(facts) = open.next().await {
             match facts {
                 Ok(facts) => look.add(known, facts, false),
-                Err(error) if says_gone(&error) => {}
+                Err(error) if error.says_gone() => {}
                 // One that is broken is no reason to leave out the others.
                 Err(error @ engine::Error::Refused { .. }) => {
                     tracing::debug!(%error, "cannot look at a container");
@@ -208,10 +208,6 @@ impl Look {
 pub(super) fn from(place: &Place) -> Start {
     let since = Timestamp::from_nanosecond(place.since().into()).ok();
     Start::Tail(Tail::All, Times { since, until: None })
-}
-
-pub(super) fn says_gone(error: &engine::Error) -> bool {
-    matches!(error, engine::Error::Refused { status, .. } if *status == 404)
 }
 
 pub(super) fn is_refusal(error: &FollowError) -> bool {

@@ -11,7 +11,7 @@ use super::{
         hub::Membership,
     },
     Came, MAX_MEMBERS, Many, OpenError,
-    finder::{Known, Look, New, TRY_AGAIN, is_refusal, says_gone},
+    finder::{Known, Look, New, TRY_AGAIN, is_refusal},
     member::{Member, Source, State},
 };
 use crate::engine;
@@ -72,7 +72,7 @@ impl Many {
     /// Whether a container that cannot be followed is a reason to refuse all.
     pub(super) fn must_be_there(&self, id: &str, error: &FollowError) -> bool {
         if let FollowError::Engine(error) = error
-            && says_gone(error)
+            && error.says_gone()
         {
             return false;
         }
@@ -102,7 +102,7 @@ impl Many {
 
     /// Says that a container cannot be followed, which it cannot until it is started again.
     pub(super) fn refuse(&mut self, id: &str, error: &FollowError) {
-        let is_gone = matches!(error, FollowError::Engine(error) if says_gone(error));
+        let is_gone = matches!(error, FollowError::Engine(error) if error.says_gone());
         let Some(member) = self.members.get_mut(id) else {
             return;
         };
