@@ -165,7 +165,13 @@ async fn main() -> ExitCode {
         for slow in [number % 2 == 1, number % 2 == 0] {
             let rounds = if slow { &mut beside } else { &mut alone };
             let name = format!("round-{number}-{slow}");
-            rounds.push(round(&engine, &agent, &name, slow).await);
+            let round = round(&engine, &agent, &name, slow).await;
+            eprintln!(
+                "{name}: {:.1} s, grown {}",
+                round.time.as_secs_f64(),
+                mib(round.grown)
+            );
+            rounds.push(round);
         }
     }
     let (alone, beside) = (Round::median(&alone), Round::median(&beside));

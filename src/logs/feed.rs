@@ -49,6 +49,7 @@ pub struct Feed {
     /// The newest lines.
     pub ring: Arc<Ring>,
     waiting: Arc<Waiting>,
+    emptiness: Arc<Notify>,
     reader: AbortHandle,
 }
 
@@ -64,11 +65,13 @@ impl Feed {
     pub(super) fn start(source: Source, facts: Facts, permit: OwnedSemaphorePermit) -> Self {
         let ring = Arc::new(Ring::new());
         let waiting = Arc::<Waiting>::default();
+        let emptiness = Arc::<Notify>::default();
         let reader = Reader {
             source,
             facts,
             ring: Arc::clone(&ring),
             waiting: Arc::clone(&waiting),
+            emptiness: Arc::clone(&emptiness),
             last: None,
             patience: Patience::default(),
             pause: PAUSE,
@@ -80,8 +83,15 @@ impl Feed {
         Self {
             ring,
             waiting,
+            emptiness,
             reader: task.abort_handle(),
         }
+    }
+
+    /// Tells the reader that the log had no line just now. If it has read none either it begins anew, with the first
+    /// that comes, so that whoever waits for that finds it in the ring.
+    pub(super) fn saw_nothing(&self) {
+        self.emptiness.notify_one();
     }
 
     /// Keeps the reader beyond the container's stop until the guard is dropped.
@@ -114,6 +124,8 @@ struct Reader {
     facts: Facts,
     ring: Arc<Ring>,
     waiting: Arc<Waiting>,
+    /// Told when someone has seen that the log is empty.
+    emptiness: Arc<Notify>,
     /// The last line that was pushed.
     last: Option<Place>,
     patience: Patience,
@@ -166,6 +178,11 @@ impl Reader {
                     from = From::since(time, Times::default());
                     continue;
                 }
+                Ok(Read::Nothing) => {
+                    self.ring.begin();
+                    from = From::Tail(Tail::All, Times::default());
+                    continue;
+                }
                 Err(error) => self.allow(error)?,
             }
             self.pause().await;
@@ -193,7 +210,9 @@ impl Reader {
                     return Ok(());
                 }
                 // Lines that are gone are told if something comes behind them.
-                Ok(Read::ToItsEnd(None) | Read::Missing(_) | Read::OfOneTime(_)) => return Ok(()),
+                Ok(
+                    Read::ToItsEnd(None) | Read::Missing(_) | Read::OfOneTime(_) | Read::Nothing,
+                ) => return Ok(()),
                 Err(error) => self.allow(error)?,
             }
             self.pause().await;
@@ -206,7 +225,15 @@ impl Reader {
         let mut reading = self.source.open(&self.facts, from, follow).await?;
         let begun = Instant::now();
         loop {
-            let next = reading.next().await.inspect_err(|_| {
+            // A line that has come is news to whoever saw none.
+            let next = tokio::select! {
+                biased;
+                next = reading.next() => next,
+                () = self.emptiness.notified(), if follow && self.may_begin() => {
+                    return Ok(Read::Nothing);
+                }
+            };
+            let next = next.inspect_err(|_| {
                 if begun.elapsed() > LONGEST_PAUSE {
                     self.patience.renew();
                 }
@@ -232,6 +259,11 @@ impl Reader {
                 Next::End => return Ok(Read::ToItsEnd(reading.rest())),
             }
         }
+    }
+
+    /// Whether the ring can still begin with the first line of the log.
+    fn may_begin(&self) -> bool {
+        self.last.is_none() && self.ring.first_line().is_none()
     }
 
     async fn push(&mut self, stretch: Stretch) {
@@ -338,6 +370,8 @@ enum Read {
     Missing(Gap),
     /// Nothing: all lines are of this time, and must be counted from its first one.
     OfOneTime(Nanos),
+    /// Nothing: there is none, as others have seen too.
+    Nothing,
 }
 
 impl LogError {

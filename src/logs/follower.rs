@@ -441,6 +441,9 @@ impl Follower {
             (_, Some(place)) => self.reach(place),
             (_, None) => {}
         }
+        if self.at.is_none() {
+            self.member.feed().saw_nothing();
+        }
         self.phase = Phase::Seeking(gave);
     }
 
@@ -453,7 +456,9 @@ impl Follower {
         let Some(place) = self.at else {
             // The log was empty.
             if !ring.is_empty() {
-                if self.is_read_whole {
+                if let Some(position) = ring.first_line() {
+                    self.phase = Phase::Live(position);
+                } else if self.is_read_whole {
                     self.phase = Phase::Live(ring.first_position());
                 } else {
                     self.is_read_whole = true;

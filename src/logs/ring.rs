@@ -217,6 +217,8 @@ struct State {
     front: u64,
     /// When the reader began to read.
     opened: Nanos,
+    /// Whether the log was empty when the ring was.
+    is_whole: bool,
     ended: Option<Ended>,
 }
 
@@ -436,6 +438,21 @@ impl Ring {
             }
         }
         None
+    }
+
+    /// The log has had no line so far, nor has the ring; the reader reads from its first one on.
+    pub fn begin(&self) {
+        self.state().is_whole = true;
+    }
+
+    /// The position before the first line of the log, if that is here or is going to be.
+    pub fn first_line(&self) -> Option<Position> {
+        let state = self.state();
+        let begin = Position {
+            stretch: 0,
+            line: 0,
+        };
+        (state.is_whole && state.first == 0).then_some(begin)
     }
 
     /// The position before everything.

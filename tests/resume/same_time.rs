@@ -86,12 +86,14 @@ async fn are_given_once_each_to_clients_that_come_back_whatever_is_killed() {
         .collect();
     let mut number = LINES / 2;
     for round in 1..=15 {
-        // In the middle of what there is to read.
+        // In the middle of what there is to read. Without an engine nobody gets further.
         let enough = CLIENTS * (number - LINES / 4);
-        wait::until("the clients are further", 4 * SOON, async || {
-            progress.load(Ordering::Relaxed) >= enough
-        })
-        .await;
+        if round != 8 {
+            wait::until("the clients are further", 4 * SOON, async || {
+                progress.load(Ordering::Relaxed) >= enough
+            })
+            .await;
+        }
         match round {
             3 | 11 => restart(&now, &builder).await,
             7 => engine.crash().await,

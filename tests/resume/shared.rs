@@ -35,6 +35,39 @@ async fn all_followers_of_a_container_have_one_reader() {
 }
 
 #[tokio::test]
+async fn an_empty_log_is_not_read_again_by_each_follower_once_it_begins() {
+    let host = Host::start().await;
+    let script = "while [ ! -e /go ]; do sleep 0.1; done; \
+                  i=0; while [ $i -lt 1500 ]; do echo \"line $i\"; i=$((i+1)); done; sleep 600";
+    host.engine.run("empty", &[], script).await;
+    let path = "/containers/empty/logs/stream?tail=all";
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        let client = Client::default();
+        let stream = client.open(&host.agent, path).await;
+        clients.push((client, stream));
+    }
+    let reads = async || {
+        let samples = Samples::of(&host.agent).await;
+        let calls = "docker_ps_agent_engine_calls_total";
+        samples.sum(calls, &[("operation", "container_logs")])
+    };
+    wait::until("all have seen that it is empty", SOON, async || {
+        reads().await == 22.0
+    })
+    .await;
+    host.engine.docker(&["exec", "empty", "touch", "/go"]).await;
+    for (client, stream) in &mut clients {
+        client.take(stream, 1500).await;
+        let numbers = client.lines.iter().enumerate();
+        let mut wrong = numbers.filter(|(at, line)| !line.ends_with(&format!(" line {at}")));
+        assert_eq!(wrong.next(), None);
+    }
+    assert_eq!(reads().await, 22.0, "two for all, and one of each follower");
+    host.engine.remove("empty").await;
+}
+
+#[tokio::test]
 async fn a_client_that_does_not_read_loses_nothing_and_holds_nobody_up() {
     let host = Host::start().await;
     let script = "i=0; while [ $i -lt 150000 ]; do \
