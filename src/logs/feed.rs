@@ -201,10 +201,8 @@ impl Reader {
             let from = self.last.map_or(all.clone(), From::After);
             match self.read(&from, false).await {
                 Ok(Read::ToItsEnd(Some(rest))) => {
-                    let run = self.facts.state.clone();
-                    self.look().await?;
                     // In a run that has begun meanwhile, it may go on.
-                    if self.facts.state == run {
+                    if self.is_still_stopped().await? {
                         self.push(rest).await;
                     }
                     return Ok(());
@@ -223,6 +221,10 @@ impl Reader {
     async fn read(&mut self, from: &From, follow: bool) -> Result<Read, LogError> {
         self.ring.open();
         let mut reading = self.source.open(&self.facts, from, follow).await?;
+        // An engine that starts the container again lets such a read wait for that, and what it gives then is the new run's.
+        if !follow && !self.is_still_stopped().await? {
+            return Ok(Read::ToItsEnd(None));
+        }
         let begun = Instant::now();
         loop {
             // A line that has come is news to whoever saw none.
@@ -292,6 +294,13 @@ impl Reader {
             }
             self.pause().await;
         }
+    }
+
+    /// Looks whether no run has begun since the container was last looked at.
+    async fn is_still_stopped(&mut self) -> Result<bool, LogError> {
+        let run = self.facts.state.clone();
+        self.look().await?;
+        Ok(self.facts.state == run)
     }
 
     async fn pause(&mut self) {

@@ -32,8 +32,11 @@ async fn counts_from_the_last_line() {
     let (log, handles) = Answer::handed();
     let engine = engine_with_live_log(log).start().await;
     let mut stream = Inside::on(&engine).get("/containers/c/logs/stream").await;
-    let handle = handles.next().await;
     piece(&mut stream).await.unwrap().unwrap();
+    let handle = tokio::select! {
+        handle = handles.of_an_empty_log() => handle,
+        event = piece(&mut stream) => panic!("{event:?}"),
+    };
 
     // Most of the time to the next beat passes, then comes a line.
     let almost = std::time::Duration::from_secs(14);
@@ -53,7 +56,10 @@ async fn beats_while_the_engine_is_away() {
     let engine = engine_with_live_log(log).start().await;
     let mut stream = Inside::on(&engine).get("/containers/c/logs/stream").await;
     piece(&mut stream).await.unwrap().unwrap();
-    let handle = handles.next().await;
+    let handle = tokio::select! {
+        handle = handles.of_an_empty_log() => handle,
+        event = piece(&mut stream) => panic!("{event:?}"),
+    };
     engine.crash().await;
     drop(handle);
     for _ in 0..3 {

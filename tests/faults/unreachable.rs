@@ -106,7 +106,7 @@ async fn keeps_the_streams_that_it_cuts() {
     let mut named = agent.sse("/containers/c/logs/stream").await;
     let mut unnamed = agent.sse("/containers/c/logs?follow=true").await;
     assert_eq!(named.next(SOON).await.unwrap().name(), "connected");
-    let handle = handles.next().await;
+    let handle = handles.of_an_empty_log().await;
     assert!(handle.send(frame(STDOUT, line(1, "before"))).await);
     for stream in [&mut named, &mut unnamed] {
         assert!(stream.next(SOON).await.unwrap().data.contains("before"));

@@ -88,14 +88,14 @@ async fn says_of_a_stream_how_long_it_was_and_who_ended_it() {
     let path = "/containers/c/logs/stream";
 
     let left = agent.sse_with(path, &[("x-request-id", "left")]).await;
-    let handle = handles.next().await;
+    let handle = handles.of_an_empty_log().await;
     drop(left);
     let event = told(&agent, "left").await;
     assert_eq!(event["message"], "client left", "{event}");
     drop(handle);
 
     let ended = agent.sse_with(path, &[("x-request-id", "ended")]).await;
-    handles.next().await.finish();
+    handles.of_an_empty_log().await.finish();
     ended.rest(SOON).await;
     let event = told(&agent, "ended").await;
     assert_eq!(event["message"], "answered", "{event}");

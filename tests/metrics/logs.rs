@@ -22,9 +22,7 @@ async fn of_followers_come_and_go_with_them() {
         stream.next(SOON).await.unwrap();
         streams.push(stream);
     }
-    // The second one, from the first line of the log on: it is known to be empty.
-    let _first = handles.next().await;
-    let handle = handles.next().await;
+    let handle = handles.of_an_empty_log().await;
     becomes(&agent, FOLLOWERS, &[], 3.0).await;
     // Each has looked for what was written before.
     becomes(&agent, CATCH_UPS, &[], 3.0).await;

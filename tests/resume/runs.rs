@@ -53,8 +53,8 @@ async fn a_stop_that_others_went_over_does_not_end_who_joined_later() {
 #[tokio::test]
 async fn last_words_without_a_newline_come_before_the_end() {
     let host = Host::start().await;
-    let script = "n=$(cat /n 2>/dev/null || echo 0); n=$((n+1)); echo $n > /n; echo run $n; \
-                  until [ -e /end ]; do sleep 0.01; done; rm /end; printf 'last of %s' $n";
+    let script = "n=$(cat /n 2>/dev/null || echo 0); n=$((n+1)); echo $n > /n; \
+                  trap 'end=1' USR1; echo run $n; until [ $end ]; do sleep 0.01; done; printf 'last of %s' $n";
     for (name, options) in [("words-frames", &[][..]), ("words-terminal", &["-t"])] {
         host.engine.run(name, options, script).await;
         let path = format!("/containers/{name}/logs/stream");
@@ -69,7 +69,7 @@ async fn last_words_without_a_newline_come_before_the_end() {
             // A line of its own, though the log of a terminal holds both runs as one.
             assert!(reaches(stays, &mut over, &begun).await, "{name}");
             assert!(reaches(ends, &mut stream, &begun).await, "{name}");
-            host.engine.docker(&["exec", name, "touch", "/end"]).await;
+            host.engine.docker(&["kill", "-s", "USR1", name]).await;
             assert!(reaches(ends, &mut stream, &last).await, "{name}");
             assert_eq!(stream.next(SOON).await.unwrap().name(), "close");
             assert!(reaches(stays, &mut over, &last).await, "{name}");

@@ -192,4 +192,11 @@ impl Handles {
             .await
             .expect("the route is still there")
     }
+
+    /// The handle of the reader of a log that is known to be empty, for which it asks a second time.
+    pub async fn of_an_empty_log(&self) -> StreamHandle {
+        let first = self.next().await;
+        wait::within("the reader begins anew", wait::SOON, first.closed()).await;
+        self.next().await
+    }
 }
