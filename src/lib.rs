@@ -10,7 +10,7 @@
 //! | [`config`] | flags and environment, parsed once |
 //! | [`startup`] | which engine it is, and what to say where there is none |
 //! | [`key`] | the auth key: read, checked or made |
-//! | [`server`] | listeners, connections and their limits, the drain |
+//! | [`server`] | listeners, connections and their limits, the threads that serve them, the drain |
 //! | [`stack`] | **the** stack: every layer around the service, outer to inner, and why there |
 //! | [`service`] | the container service: [the route table](service::routes) → a handler a route |
 //! | [`containers`] | the containers as they change: one list for all who watch them |

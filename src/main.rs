@@ -15,7 +15,7 @@ use docker_ps_agent::{
     exposition::Exposition,
     health,
     key::{self, Key},
-    server::{Connections, Listener},
+    server::{Connections, Listener, Worker, Workers},
     service::ContainerService,
     stack::stack,
     startup::find_engine,
@@ -26,7 +26,6 @@ use middleware::{
     file_watch::{self, Fingerprint},
 };
 use tokio::{
-    runtime,
     signal::unix::{SignalKind, signal},
     time::timeout,
 };
@@ -41,12 +40,6 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// More threads than this gain nothing: the engine is what is waited for.
 const MAX_WORKERS: usize = 4;
 
-/// How many of the cores work for the agent; the others are the engine's and its containers'. Threads that wake each
-/// other cost more than they gain: on 2 cores, one thread answers 115,800 `GET /` a second with 8.5 µs of processor time
-/// each, and 36,500 inspects of an engine that answers at once with 25.6 µs; two answer 89,900 with 9.6 µs, and 36,900
-/// with 27.5 µs (medians of five rounds in turn).
-const SHARE: usize = 2;
-
 /// How many scrapers may be connected at a time.
 const MAX_SCRAPERS: usize = 64;
 
@@ -59,13 +52,8 @@ fn main() -> ExitCode {
         return cat::run(args);
     }
     let config = Config::parse();
-    let workers = thread::available_parallelism().map_or(1, usize::from);
-    let runtime = runtime::Builder::new_multi_thread()
-        .worker_threads(workers.div_ceil(SHARE).min(MAX_WORKERS))
-        .enable_all()
-        .build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
+    let (worker, runtime) = match Worker::new() {
+        Ok(made) => made,
         Err(error) => return fail(&error),
     };
     if let Some(Command::Health) = config.command {
@@ -75,10 +63,12 @@ fn main() -> ExitCode {
         };
     }
     telemetry::init_tracing(config.log_format, config.log_filter.clone());
-    let code = runtime.block_on(run(&config)).unwrap_or_else(|error| {
-        tracing::error!("{error}");
-        ExitCode::FAILURE
-    });
+    let code = runtime
+        .block_on(run(&config, worker))
+        .unwrap_or_else(|error| {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        });
     // Whatever still runs is cut off: its time is over.
     runtime.shutdown_background();
     code
@@ -90,7 +80,7 @@ fn fail(error: &dyn std::error::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-async fn run(config: &Config) -> Result<ExitCode, BoxError> {
+async fn run(config: &Config, worker: Worker) -> Result<ExitCode, BoxError> {
     // Before anything else, since a signal may come at any time and PID 1 ignores what it does not handle.
     let stop = stop_signal()?;
     let metrics = Metrics::install()?;
@@ -123,11 +113,13 @@ async fn run(config: &Config) -> Result<ExitCode, BoxError> {
         let listener = Listener::bind("metrics", address, MAX_SCRAPERS)?;
         let exposition = Exposition::new(metrics.clone(), engine);
         let service = service_fn(move |request| exposition.clone().answer(request));
-        tokio::spawn(listener.serve(service, stop.clone()));
+        tokio::spawn(listener.serve(service, Workers::here(), stop.clone()));
     }
     tokio::spawn(metrics.upkeep());
 
-    let mut serving = pin!(api.serve(service, stop));
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let workers = Workers::start(worker, cores.min(MAX_WORKERS))?;
+    let mut serving = pin!(api.serve(service, workers, stop));
     tokio::select! {
         () = &mut serving => {
             tracing::info!("stopped");

@@ -1,13 +1,14 @@
-//! Listeners, connections and their limits, and the drain.
+//! Listeners, connections and their limits, the threads that serve them, and the drain.
 
 mod gather;
 mod head_timer;
+mod workers;
 
 use std::{
     cell::RefCell,
     convert::Infallible,
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{self, Ipv4Addr, Ipv6Addr, SocketAddr},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -33,6 +34,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt, util::Oneshot};
 
+pub use self::workers::{Worker, Workers};
 use self::{gather::Gather, head_timer::HeadTimer};
 use crate::{tcp, telemetry::name as metric};
 
@@ -143,8 +145,8 @@ impl Listener {
         Ok(listener)
     }
 
-    /// Serves connections until `stop` is cancelled, then lets those that are open finish for [`DRAIN`].
-    pub async fn serve<S, B>(self, service: S, stop: CancellationToken)
+    /// Serves connections on `workers` until `stop` is cancelled, then lets those that are open finish for [`DRAIN`].
+    pub async fn serve<S, B>(self, service: S, workers: Workers, stop: CancellationToken)
     where
         S: Service<Request<()>, Response = Response<B>, Error = Infallible>,
         S: Clone + Send + 'static,
@@ -175,16 +177,18 @@ impl Listener {
                     request.extensions_mut().insert(Peer(peer));
                     request.map(ignore)
                 });
-            let service = OneByOne(RefCell::new(service));
-            let connection = http
-                .clone()
-                .timer(HeadTimer::default())
-                .serve_connection(Gather::new(stream), service);
-            let connection = graceful.watch(connection);
-            let open = open.clone();
-            tokio::spawn(async move {
+            let mut http = http.clone();
+            let (open, watcher) = (open.clone(), graceful.watcher());
+            workers.run(async move {
+                // Both belong to the runtime that they are made on.
+                let Ok(stream) = TcpStream::from_std(stream) else {
+                    return;
+                };
+                let connection = http
+                    .timer(HeadTimer::default())
+                    .serve_connection(Gather::new(stream), OneByOne(RefCell::new(service)));
                 open.increment(1.0);
-                if let Err(error) = connection.await {
+                if let Err(error) = watcher.watch(connection).await {
                     tracing::debug!(%peer, %error, "connection failed");
                 }
                 open.decrement(1.0);
@@ -199,12 +203,12 @@ impl Listener {
         }
     }
 
-    /// The next connection; none if it could not be taken.
-    async fn accept(&self) -> Option<(TcpStream, SocketAddr)> {
+    /// The next connection, which belongs to no runtime yet; none if it could not be taken.
+    async fn accept(&self) -> Option<(net::TcpStream, SocketAddr)> {
         match self.socket.accept().await {
-            Ok((stream, peer)) => match tcp::prepare(&stream) {
-                Ok(()) => Some((stream, peer)),
-                // The client has gone already.
+            // An error: the client has gone already.
+            Ok((stream, peer)) => match tcp::prepare(&stream).and_then(|()| stream.into_std()) {
+                Ok(stream) => Some((stream, peer)),
                 Err(_) => None,
             },
             Err(error) => {

@@ -1,5 +1,10 @@
 //! Reads answers of HTTP/1.1 without keeping them: where one ends, and its status.
 
+use std::fmt;
+
+/// More than any server here sends.
+const MOST_HEADERS: usize = 64;
+
 /// One connection's answer, as far as it has come.
 #[derive(Debug)]
 pub struct AnswerReader {
@@ -53,7 +58,8 @@ impl AnswerReader {
                     at += taken as usize;
                     self.state = State::Chunk(left - taken);
                 }
-                State::Head | State::ChunkSize | State::Trailer => {
+                State::Head => at = self.head(bytes, at)?,
+                State::ChunkSize | State::Trailer => {
                     let end = memchr::memchr(b'\n', &bytes[at..]);
                     let end = end.map_or(bytes.len(), |end| at + end + 1);
                     self.text.extend_from_slice(&bytes[at..end]);
@@ -66,31 +72,54 @@ impl AnswerReader {
         }
     }
 
+    /// Reads a head from `at` on; where the bytes behind it begin.
+    fn head(&mut self, bytes: &[u8], at: usize) -> Result<usize, String> {
+        // Mostly it comes as a whole, and need not be kept.
+        let known = self.text.len();
+        let head = match known {
+            0 => &bytes[at..],
+            _ => {
+                self.text.extend_from_slice(&bytes[at..]);
+                &self.text
+            }
+        };
+        let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
+        let mut answer = httparse::Response::new(&mut headers);
+        let bad = |why: &dyn fmt::Display| {
+            let head = String::from_utf8_lossy(head);
+            format!("no head of an answer: {why}: {head}")
+        };
+        let httparse::Status::Complete(len) = answer.parse(head).map_err(|why| bad(&why))? else {
+            if known == 0 {
+                self.text.extend_from_slice(&bytes[at..]);
+            }
+            return Ok(bytes.len());
+        };
+        if answer.version != Some(1) {
+            return Err(bad(&"of another version"));
+        }
+        self.status = answer.code.unwrap_or_default();
+        let value = |name: &str| {
+            let mut headers = answer.headers.iter();
+            let header = headers.find(|header| header.name.eq_ignore_ascii_case(name))?;
+            Some(String::from_utf8_lossy(header.value))
+        };
+        self.state = match (
+            value("transfer-encoding").as_deref(),
+            value("content-length"),
+        ) {
+            (Some("chunked"), _) => State::ChunkSize,
+            (None, Some(length)) => State::Rest(length.parse().map_err(|why| bad(&why))?),
+            (None, None) if matches!(self.status, 204 | 304) => State::Rest(0),
+            _ => return Err(bad(&"of no known length")),
+        };
+        self.text.clear();
+        Ok(at + len - known)
+    }
+
     /// A line has come to its end.
     fn line(&mut self) -> Result<(), String> {
         match self.state {
-            State::Head if self.text.ends_with(b"\r\n\r\n") => {
-                let head = String::from_utf8_lossy(&self.text).to_ascii_lowercase();
-                self.text.clear();
-                let bad = || format!("no head of an answer: {head}");
-                let status = head
-                    .strip_prefix("http/1.1 ")
-                    .and_then(|rest| rest.get(..3));
-                self.status = status.and_then(|s| s.parse().ok()).ok_or_else(bad)?;
-                let value = |name: &str| {
-                    let mut lines = head.lines();
-                    lines
-                        .find_map(|line| line.strip_prefix(name))
-                        .map(str::trim)
-                };
-                self.state = match (value("transfer-encoding:"), value("content-length:")) {
-                    (Some("chunked"), _) => State::ChunkSize,
-                    (None, Some(length)) => State::Rest(length.parse().map_err(|_| bad())?),
-                    (None, None) if matches!(self.status, 204 | 304) => State::Rest(0),
-                    _ => return Err(bad()),
-                };
-            }
-            State::Head => {}
             State::ChunkSize => {
                 let line = String::from_utf8_lossy(&self.text);
                 let digits = line.split(';').next().unwrap_or_default().trim();
@@ -108,7 +137,7 @@ impl AnswerReader {
                 }
                 self.text.clear();
             }
-            State::Rest(_) | State::Chunk(_) => unreachable!("those have no lines"),
+            State::Head | State::Rest(_) | State::Chunk(_) => unreachable!("those have no lines"),
         }
         Ok(())
     }

@@ -28,13 +28,13 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Instant,
 };
 
 use ::metrics::{Gauge, counter, gauge, histogram};
 use http::{Extensions, Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
+use quanta::Instant;
 use tower::{Layer, Service};
 
 pub use self::series::Timed;

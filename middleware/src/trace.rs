@@ -27,13 +27,14 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Buf;
 use http::{Extensions, HeaderName, HeaderValue, Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
+use quanta::Instant;
 use tower::{Layer, Service};
 use tracing::{Level, Span, debug, enabled, info, info_span, warn};
 

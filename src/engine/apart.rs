@@ -9,6 +9,7 @@ use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
     task::{Context, Poll},
+    thread::{self, ThreadId},
 };
 
 use bytes::Bytes;
@@ -34,6 +35,8 @@ pub(super) struct Line<I: Io> {
     /// The connection would take its end for the end of all.
     sender: SendRequest<Empty<Bytes>>,
     driver: Driver<I>,
+    /// The thread that opened it, and is woken when something comes.
+    pub(super) thread: ThreadId,
 }
 
 impl<I: Io> Line<I> {
@@ -46,7 +49,12 @@ impl<I: Io> Line<I> {
             .handshake(io)
             .await?;
         let driver = Driver(Some(Box::new(connection)));
-        Ok(Self { sender, driver })
+        let thread = thread::current().id();
+        Ok(Self {
+            sender,
+            driver,
+            thread,
+        })
     }
 
     /// Whether one more request can be sent, as far as can be known: the other side may be about to close it.

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    thread,
     time::Duration,
 };
 
@@ -59,10 +60,10 @@ fn lock<I: Io>(shelf: &Mutex<Shelf<I>>) -> MutexGuard<'_, Shelf<I>> {
 }
 
 impl<I: Io> Idle<I> {
-    /// One that can be used, if there is one.
+    /// One that can be used, if there is one; rather one of this thread's.
     pub(super) async fn take(&self) -> Option<Line<I>> {
         loop {
-            let (_, mut line) = lock(&self.0).lines.pop()?;
+            let mut line = lock(&self.0).pop()?;
             if line.is_ready().await {
                 return Some(line);
             }
@@ -103,6 +104,16 @@ impl<I: Io> Idle<I> {
             runtime.spawn(sweep(Arc::downgrade(&self.0)));
         }
         shelf.is_swept
+    }
+}
+
+impl<I: Io> Shelf<I> {
+    fn pop(&mut self) -> Option<Line<I>> {
+        let thread = thread::current().id();
+        let mut lines = self.lines.iter();
+        let own = lines.rposition(|(_, line)| line.thread == thread);
+        let any = self.lines.len().checked_sub(1);
+        Some(self.lines.remove(own.or(any)?).1)
     }
 }
 
@@ -175,6 +186,23 @@ mod tests {
             sleep(2 * KEEP).await;
             assert!(!lock(&idle.0).is_swept, "with nothing to do, it ends");
         }
+    }
+
+    #[tokio::test]
+    async fn gives_a_thread_its_own_first() {
+        let idle = Idle::default();
+        let (own, _first) = line().await;
+        let (mut strange, _second) = line().await;
+        let here = thread::current().id();
+        strange.thread = thread::spawn(|| thread::current().id()).join().unwrap();
+        idle.put(own);
+        idle.put(strange);
+        assert!(idle.take().await.unwrap().thread == here);
+        assert!(
+            idle.take().await.unwrap().thread != here,
+            "better than none"
+        );
+        assert!(idle.take().await.is_none());
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,9 +1,10 @@
 //! What the metrics tell of the engine.
 
-use std::{future::Future, sync::LazyLock, time::Instant};
+use std::{future::Future, sync::LazyLock};
 
 use metrics::{Gauge, counter, gauge, histogram};
 use middleware::metrics::Timed;
+use quanta::Instant;
 
 use super::Error;
 use crate::telemetry::name as metric;

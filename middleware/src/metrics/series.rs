@@ -5,11 +5,11 @@ use std::{
     fmt,
     hash::Hash,
     sync::{PoisonError, RwLock},
-    time::Instant,
 };
 
 use ::metrics::{Counter, Histogram};
 use foldhash::fast::FixedState;
+use quanta::Instant;
 
 /// Counts of what has happened, each with the seconds that it took, by `K`.
 ///
