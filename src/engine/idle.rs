@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    thread,
+    thread::{self, ThreadId},
     time::Duration,
 };
 
@@ -17,7 +17,7 @@ use super::apart::{Io, Line};
 /// How long an unused connection is kept. Podman closes its side after 10 s, Docker never.
 const KEEP: Duration = Duration::from_secs(5);
 
-/// How many unused connections are kept.
+/// How many unused connections are kept of each thread.
 const MOST: usize = 16;
 
 /// Unused connections; clones are the same ones.
@@ -60,7 +60,7 @@ fn lock<I: Io>(shelf: &Mutex<Shelf<I>>) -> MutexGuard<'_, Shelf<I>> {
 }
 
 impl<I: Io> Idle<I> {
-    /// One that can be used, if there is one; rather one of this thread's.
+    /// One of this thread's that can be used, if there is one: of another's, both would be woken each time.
     pub(super) async fn take(&self) -> Option<Line<I>> {
         loop {
             let mut line = lock(&self.0).pop()?;
@@ -86,8 +86,7 @@ impl<I: Io> Idle<I> {
     /// Keeps one more, if there are not many and nobody waits for one to go.
     pub(super) fn put(&self, line: Line<I>) {
         let mut shelf = lock(&self.0);
-        let is_kept = shelf.lines.len() < MOST && shelf.waiting == 0;
-        if !is_kept || !self.is_swept(&mut shelf) {
+        if !shelf.has_room(line.thread) || !self.is_swept(&mut shelf) {
             drop(shelf);
             return drop(line);
         }
@@ -111,9 +110,14 @@ impl<I: Io> Shelf<I> {
     fn pop(&mut self) -> Option<Line<I>> {
         let thread = thread::current().id();
         let mut lines = self.lines.iter();
-        let own = lines.rposition(|(_, line)| line.thread == thread);
-        let any = self.lines.len().checked_sub(1);
-        Some(self.lines.remove(own.or(any)?).1)
+        let own = lines.rposition(|(_, line)| line.thread == thread)?;
+        Some(self.lines.remove(own).1)
+    }
+
+    /// Whether there is room for one more of this thread.
+    fn has_room(&self, thread: ThreadId) -> bool {
+        let own = self.lines.iter().filter(|(_, line)| line.thread == thread);
+        self.waiting == 0 && own.count() < MOST
     }
 }
 
@@ -189,7 +193,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn gives_a_thread_its_own_first() {
+    async fn gives_a_thread_its_own_only() {
         let idle = Idle::default();
         let (own, _first) = line().await;
         let (mut strange, _second) = line().await;
@@ -198,11 +202,17 @@ mod tests {
         idle.put(own);
         idle.put(strange);
         assert!(idle.take().await.unwrap().thread == here);
-        assert!(
-            idle.take().await.unwrap().thread != here,
-            "better than none"
-        );
         assert!(idle.take().await.is_none());
+        let strange = lock(&idle.0).lines[0].1.thread;
+        for _ in 0..MOST {
+            let (mut more, _end) = line().await;
+            more.thread = strange;
+            idle.put(more);
+        }
+        assert_eq!(lock(&idle.0).lines.len(), MOST);
+        let (own, _third) = line().await;
+        idle.put(own);
+        assert!(idle.take().await.is_some(), "the others' are full");
     }
 
     #[tokio::test(start_paused = true)]

@@ -62,6 +62,12 @@ impl Place {
         self.counted && other.counted
     }
 
+    /// Whether it stands before the line at `other`, which is of the same source and time.
+    pub fn counts_before(&self, other: &Self) -> bool {
+        let is_alike = self.source == other.source && self.stamp == other.stamp;
+        is_alike && self.is_counted_with(other) && self.ordinal < other.ordinal
+    }
+
     /// Whether it is of a time to come, as after a step of the clock: the lines behind it seem older.
     pub fn is_ahead(&self) -> bool {
         self.since() > now()

@@ -152,6 +152,7 @@ impl Reader {
                 Ok(Read::ToItsEnd(rest)) => {
                     let run = self.facts.state.clone();
                     self.look().await?;
+                    let ended = self.facts.state.clone();
                     // The engine ends its answers when it stops; then the same run goes on.
                     if !self.facts.state.running || self.facts.state.started_at != run.started_at {
                         match rest {
@@ -159,7 +160,7 @@ impl Reader {
                             None if !self.facts.state.running => self.read_rest().await?,
                             None => {}
                         }
-                        if !self.goes_on().await? {
+                        if !self.goes_on(&ended).await? {
                             return Ok(());
                         }
                     }
@@ -308,14 +309,15 @@ impl Reader {
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
 
-    /// Ends the runs that are over, and waits for the next one: false where nobody does any more.
-    async fn goes_on(&mut self) -> Result<bool, LogError> {
+    /// Ends the runs that are over, and waits for the next one: false where nobody does any more. `ended` is what the
+    /// container was when its log had come to an end.
+    async fn goes_on(&mut self, ended: &State) -> Result<bool, LogError> {
         let State {
             running,
             started_at,
         } = self.facts.state.clone();
         let begun = self.facts.state.run();
-        if running {
+        if running || started_at != ended.started_at {
             // Who joined the run that has begun meanwhile stays, whether or not someone else waits.
             self.push(Stretch::stop(begun - 1)).await;
             return Ok(true);

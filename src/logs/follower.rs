@@ -86,6 +86,8 @@ pub struct Follower {
     at: Option<Place>,
     /// Whether that line is known, and has been told, to be gone.
     is_gone: bool,
+    /// Whether the log and the ring were empty at the same time.
+    was_empty: bool,
     /// Whether all of the log was read, after it had been empty.
     is_read_whole: bool,
     /// Whether the ring is joined only where its end is known to be the log's end.
@@ -161,6 +163,7 @@ impl Follower {
             phase: Phase::Over,
             at: None,
             is_gone: false,
+            was_empty: false,
             is_read_whole: false,
             in_order,
             live_from: None,
@@ -441,7 +444,8 @@ impl Follower {
             (_, Some(place)) => self.reach(place),
             (_, None) => {}
         }
-        if self.at.is_none() {
+        if self.at.is_none() && self.member.ring().is_empty() {
+            self.was_empty = true;
             self.member.feed().saw_nothing();
         }
         self.phase = Phase::Seeking(gave);
@@ -456,7 +460,7 @@ impl Follower {
         let Some(place) = self.at else {
             // The log was empty.
             if !ring.is_empty() {
-                if let Some(position) = ring.first_line() {
+                if let Some(position) = ring.first_line().filter(|_| self.was_empty) {
                     self.phase = Phase::Live(position);
                 } else if self.is_read_whole {
                     self.phase = Phase::Live(ring.first_position());

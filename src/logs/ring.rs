@@ -410,7 +410,8 @@ impl Ring {
             .iter()
             .rev()
             .find_map(|stretch| stretch.last());
-        if newest.is_some_and(|newest| newest.stamp >= place.stamp) {
+        let is_passed = |last: Place| last.stamp >= place.stamp && !last.counts_before(place);
+        if newest.is_some_and(is_passed) {
             return Sought::Unknown;
         }
         Sought::NotYet

@@ -1,7 +1,8 @@
 //! The threads that serve connections.
 //!
 //! Each has a runtime of its own, and a connection stays where it was put: what its client asks is read, asked of the
-//! engine and answered by one thread. Threads that take work from each other must wake each other for it.
+//! engine and answered by one thread, but for what it shares with others. Threads that take work from each other must wake
+//! each other for it.
 
 use std::{
     future::Future,
@@ -9,6 +10,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
+        mpsc,
     },
     thread,
 };
@@ -64,19 +66,30 @@ impl Worker {
 
     /// A thread that serves connections and does nothing else.
     fn start(number: usize) -> io::Result<Self> {
-        let (worker, runtime) = Self::new()?;
+        let (tell, told) = mpsc::channel();
         let (thread, ends) = oneshot::channel::<()>();
+        // Made over there, since a runtime must not be dropped within another, were there no thread for it.
         thread::Builder::new()
             .name(format!("worker-{number}"))
             .spawn(move || {
-                // Nothing is ever sent.
-                let _dropped = runtime.block_on(ends);
-                runtime.shutdown_background();
+                let made = Self::new().map(|(worker, runtime)| {
+                    let worker = Self {
+                        _thread: Some(thread),
+                        ..worker
+                    };
+                    (worker, runtime)
+                });
+                let runtime = match made {
+                    Ok((worker, runtime)) => tell.send(Ok(worker)).map(|()| runtime),
+                    Err(error) => return drop(tell.send(Err(error))),
+                };
+                if let Ok(runtime) = runtime {
+                    // Nothing is ever sent.
+                    let _dropped = runtime.block_on(ends);
+                    runtime.shutdown_background();
+                }
             })?;
-        Ok(Self {
-            _thread: Some(thread),
-            ..worker
-        })
+        told.recv().map_err(io::Error::other)?
     }
 }
 
@@ -89,7 +102,7 @@ impl Workers {
     ///
     /// # Errors
     ///
-    /// Those of the operating system, which has too many threads already.
+    /// Those of the operating system: there are too many threads or descriptors.
     pub fn start(first: Worker, many: usize) -> io::Result<Self> {
         let more = (1..many).map(Worker::start);
         std::iter::once(Ok(first))
@@ -137,11 +150,20 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::mpsc, thread::ThreadId};
+    use std::{thread::ThreadId, time::Duration};
 
-    use tokio::sync::Notify;
+    use tokio::{sync::Notify, task::yield_now, time::timeout};
 
     use super::*;
+
+    async fn until(condition: impl Fn() -> bool) {
+        let holds = async {
+            while !condition() {
+                yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(10), holds).await.unwrap();
+    }
 
     /// The thread of the test, and others.
     fn start(many: usize) -> Workers {
@@ -171,15 +193,11 @@ mod tests {
         assert!(counts().eq([2, 2, 1]));
         ends[1].notify_one();
         ends[4].notify_one();
-        while counts().nth(1) != Some(0) {
-            tokio::task::yield_now().await;
-        }
+        until(|| counts().nth(1) == Some(0)).await;
         run(5);
         assert!(counts().eq([2, 1, 1]));
         ends.iter().for_each(|end| end.notify_one());
-        while counts().sum::<usize>() > 0 {
-            tokio::task::yield_now().await;
-        }
+        until(|| counts().sum::<usize>() == 0).await;
         let all: Vec<ThreadId> = told.try_iter().collect();
         let here = all.iter().filter(|id| **id == thread::current().id());
         assert_eq!((all.len(), here.count()), (6, 2));
@@ -198,8 +216,6 @@ mod tests {
         }
         drop(workers);
         // The one of the first thread ends with its runtime.
-        while Arc::strong_count(&endless) > 2 {
-            tokio::task::yield_now().await;
-        }
+        until(|| Arc::strong_count(&endless) == 2).await;
     }
 }

@@ -33,6 +33,21 @@ fn counts_lines_of_one_source_and_time() {
 }
 
 #[test]
+fn knows_which_of_one_source_and_time_comes_first_if_it_counts_them() {
+    let (one, two) = (line(Source::Stdout, 1, "x"), line(Source::Stdout, 1, "y"));
+    let mut places = Places::new(true);
+    let [first, second] = [&one, &two].map(|line| places.next(line, None));
+    assert!(first.counts_before(&second));
+    assert!(!second.counts_before(&first) && !first.counts_before(&first));
+    let other = places.next(&line(Source::Stderr, 1, "x"), None);
+    assert!(!other.counts_before(&second), "of another source");
+    let uncounted = Places::new(false).next(&one, None);
+    assert!(!uncounted.counts_before(&second));
+    let later = places.next(&line(Source::Stdout, 2, "x"), None);
+    assert!(!first.counts_before(&later), "of another time");
+}
+
+#[test]
 fn knows_lines_by_their_text_where_it_cannot_count() {
     let lines = ["a", "b", "c"].map(|text| line(Source::Stdout, 1, text));
     let mut all = Places::new(true);
