@@ -40,7 +40,7 @@ impl Worker {
     /// it looks again. On 2 cores, which the clients need too, two threads answer 122,000 `GET /` a second without that and
     /// 151,900 with it; one alone, for both cores, 130,800; two of a runtime that they share 89,900 at a time when one
     /// answered 115,800. Inspects of a real engine: 18,000 and 18,800 a second, one alone 16,300. (Medians of five rounds and
-    /// more in turn.) With a single connection a list would be 3 % slower for it.
+    /// more in turn.) With a single connection a list took 3 % longer where that yielded too, in one run.
     ///
     /// # Errors
     ///
