@@ -71,25 +71,21 @@ impl Worker {
         // Made over there, since a runtime must not be dropped within another, were there no thread for it.
         thread::Builder::new()
             .name(format!("worker-{number}"))
-            .spawn(move || {
-                let made = Self::new().map(|(worker, runtime)| {
-                    let worker = Self {
-                        _thread: Some(thread),
-                        ..worker
-                    };
-                    (worker, runtime)
-                });
-                let runtime = match made {
-                    Ok((worker, runtime)) => tell.send(Ok(worker)).map(|()| runtime),
-                    Err(error) => return drop(tell.send(Err(error))),
-                };
-                if let Ok(runtime) = runtime {
+            .spawn(move || match Self::new() {
+                Ok((worker, runtime)) => {
+                    // If nobody wants it, it ends at once.
+                    drop(tell.send(Ok(worker)));
                     // Nothing is ever sent.
                     let _dropped = runtime.block_on(ends);
                     runtime.shutdown_background();
                 }
+                Err(error) => drop(tell.send(Err(error))),
             })?;
-        told.recv().map_err(io::Error::other)?
+        let worker = told.recv().map_err(io::Error::other)??;
+        Ok(Self {
+            _thread: Some(thread),
+            ..worker
+        })
     }
 }
 

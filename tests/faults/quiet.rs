@@ -1,10 +1,18 @@
 //! A stream on which nothing happens says every 15 seconds that it is alive.
 
-use super::inside::{Inside, is_about, leaping, piece};
+use super::inside::{self, Inside, is_about, leaping, piece};
 use crate::support::fixture::engine_with_live_log;
-use crate::support::scripted::{Answer, STDOUT, frame, line};
+use crate::support::scripted::{Answer, Handles, STDOUT, StreamHandle, frame, line};
 
 const BEAT: &str = ": heartbeat\n\n";
+
+/// The handle of the log's reader. The stream moves on only where it is read, and has nothing to say yet.
+async fn reader(handles: &Handles, stream: &mut inside::Answer) -> StreamHandle {
+    tokio::select! {
+        handle = handles.of_an_empty_log() => handle,
+        event = piece(stream) => panic!("{event:?}"),
+    }
+}
 
 #[tokio::test]
 async fn beats_every_15_seconds() {
@@ -33,10 +41,7 @@ async fn counts_from_the_last_line() {
     let engine = engine_with_live_log(log).start().await;
     let mut stream = Inside::on(&engine).get("/containers/c/logs/stream").await;
     piece(&mut stream).await.unwrap().unwrap();
-    let handle = tokio::select! {
-        handle = handles.of_an_empty_log() => handle,
-        event = piece(&mut stream) => panic!("{event:?}"),
-    };
+    let handle = reader(&handles, &mut stream).await;
 
     // Most of the time to the next beat passes, then comes a line.
     let almost = std::time::Duration::from_secs(14);
@@ -56,10 +61,7 @@ async fn beats_while_the_engine_is_away() {
     let engine = engine_with_live_log(log).start().await;
     let mut stream = Inside::on(&engine).get("/containers/c/logs/stream").await;
     piece(&mut stream).await.unwrap().unwrap();
-    let handle = tokio::select! {
-        handle = handles.of_an_empty_log() => handle,
-        event = piece(&mut stream) => panic!("{event:?}"),
-    };
+    let handle = reader(&handles, &mut stream).await;
     engine.crash().await;
     drop(handle);
     for _ in 0..3 {

@@ -1,5 +1,7 @@
 //! Followers share a reader, and none waits for another.
 
+use docker_ps_agent::telemetry::name::ENGINE_CALLS;
+
 use super::{Client, assert_same};
 use crate::contract::host::Host;
 use crate::metrics::samples::Samples;
@@ -49,8 +51,7 @@ async fn an_empty_log_is_not_read_again_by_each_follower_once_it_begins() {
     }
     let reads = async || {
         let samples = Samples::of(&host.agent).await;
-        let calls = "docker_ps_agent_engine_calls_total";
-        samples.sum(calls, &[("operation", "container_logs")])
+        samples.sum(ENGINE_CALLS, &[("operation", "container_logs")])
     };
     wait::until("all have seen that it is empty", SOON, async || {
         reads().await == 22.0
