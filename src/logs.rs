@@ -9,6 +9,7 @@ pub mod ansi;
 pub mod batch;
 pub mod cursor;
 pub mod demux;
+pub mod encoding;
 pub mod feed;
 pub mod follower;
 pub mod hub;
@@ -17,7 +18,9 @@ pub mod many;
 pub mod reading;
 pub mod redact;
 pub mod ring;
+pub mod rounds;
 pub mod sse;
+pub mod stretch;
 pub mod terminal;
 pub mod view;
 

@@ -23,7 +23,8 @@ use super::{
     cursor::{Cursor, Nanos, Place},
     hub::Source,
     reading::{From, Next, Times},
-    ring::{Ended, Gap, Ring, Stretch},
+    ring::{Ended, Ring},
+    stretch::{Gap, Stretch},
 };
 use crate::engine::{self, Facts, State, Tail};
 

@@ -8,18 +8,17 @@
 use std::{sync::Arc, time::Duration};
 
 use metrics::counter;
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep_until, timeout},
-};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     LogError,
     cursor::{Cursor, Nanos, Place},
+    encoding::Encoding,
     feed::{Patience, WaitsForStarts},
     hub::{Busy, Hub, Membership, Source, Turn},
     reading::{From, Next, Reading, Times},
-    ring::{Ended, Found, Gap, Position, Sought, Stretch},
+    ring::{Ended, Found, Listener, Position, Sought},
+    stretch::{Gap, Stretch},
 };
 use crate::{
     engine::{self, Facts, Tail},
@@ -79,7 +78,7 @@ pub struct Follower {
     source: Source,
     facts: Facts,
     member: Membership,
-    pushed: watch::Receiver<()>,
+    listener: Listener,
     waits: Option<WaitsForStarts>,
     phase: Phase,
     /// The last line that was given, or was there before the first.
@@ -152,13 +151,13 @@ impl Follower {
         in_order: bool,
     ) -> Result<Self, FollowError> {
         let member = hub.join(&facts)?;
-        let pushed = member.ring().watch();
+        let listener = member.ring().join();
         let waits = restarts.then(|| member.feed().wait_for_starts());
         let mut this = Self {
             source: hub.source().clone(),
             facts,
             member,
-            pushed,
+            listener,
             waits,
             phase: Phase::Over,
             at: None,
@@ -236,6 +235,11 @@ impl Follower {
         Ok(reading)
     }
 
+    /// An encoding that is shared with who uses the like of it.
+    pub fn share(&self, encoding: Encoding) -> Arc<Encoding> {
+        self.member.share(encoding)
+    }
+
     /// The container.
     pub fn facts(&self) -> &Facts {
         &self.facts
@@ -270,7 +274,7 @@ impl Follower {
     async fn joins_behind(&mut self, place: &Place) -> bool {
         if self.member.ring().is_empty() {
             // Either way it is told below.
-            let _ = timeout(FIRST_LINES, self.pushed.changed()).await;
+            let _ = timeout(FIRST_LINES, self.listener.changed()).await;
         }
         match self.place_in_ring(place) {
             Some(position) => {
@@ -473,7 +477,7 @@ impl Follower {
             } else if is_over {
                 return Some(Step::End(Ended::Closed));
             } else {
-                self.changed().await;
+                self.listener.changed().await;
             }
             return None;
         };
@@ -489,7 +493,7 @@ impl Follower {
             // The reader is behind what was read here, or what comes next stands behind a line that the
             // ring will not have.
             Sought::NotYet | Sought::Unknown => {
-                self.changed().await;
+                self.listener.changed().await;
                 self.phase = Phase::Seeking(true);
             }
         }
@@ -515,7 +519,7 @@ impl Follower {
                 (from < stretch.lines.len()).then_some(Step::Lines(stretch, from))
             }
             Found::Nothing => {
-                self.changed().await;
+                self.listener.changed().await;
                 None
             }
             Found::Passed => {
@@ -530,10 +534,5 @@ impl Follower {
     /// it joined, whose stops others may have kept in the ring.
     fn ends_with(&self, runs: Nanos) -> bool {
         self.waits.is_none() && self.facts.state.run() <= runs
-    }
-
-    async fn changed(&mut self) {
-        // The ring, and so its sender, lives as long as the membership.
-        let _ = self.pushed.changed().await;
     }
 }

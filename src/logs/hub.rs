@@ -14,6 +14,7 @@ use metrics::{Gauge, counter, gauge};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::{
+    encoding::{Encoding, Encodings},
     feed::Feed,
     reading::{From, Reading},
     ring::{RING, Ring},
@@ -144,6 +145,7 @@ struct Shelf {
     id: String,
     feed: Feed,
     followers: AtomicUsize,
+    encodings: Encodings,
     /// Rights of followers to read what they have missed.
     catch_ups: Arc<Semaphore>,
     hub: Arc<Shared>,
@@ -257,6 +259,7 @@ impl Hub {
                     id: facts.id.clone(),
                     feed: Feed::start(hub.source.clone(), facts.clone(), permit),
                     followers: AtomicUsize::new(0),
+                    encodings: Encodings::default(),
                     catch_ups: Arc::new(Semaphore::new(limits.readers_per_container)),
                     hub: Arc::clone(hub),
                     live,
@@ -294,6 +297,11 @@ impl Membership {
 
     pub(super) fn feed(&self) -> &Feed {
         &self.shelf.feed
+    }
+
+    /// An encoding that is shared with all followers of the container that use the like of it.
+    pub(super) fn share(&self, encoding: Encoding) -> Arc<Encoding> {
+        self.shelf.encodings.share(encoding)
     }
 
     /// Waits for the right to read a part of this log by oneself.

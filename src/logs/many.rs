@@ -37,8 +37,8 @@ use super::{
     follower::{FollowError, Follower, Step},
     hub::Hub,
     reading::Times,
-    ring::Gap,
     sse::{CLOSE, COMMENT, HEARTBEAT, until},
+    stretch::Gap,
 };
 use crate::engine::{self, ContainerId, Engine, Facts, Tail, events::Listener};
 

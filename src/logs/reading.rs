@@ -13,7 +13,7 @@ use super::{
     Line, LogError, LogLines,
     cursor::{Nanos, Place, Places},
     lines::stamp_len,
-    ring::{Placed, Stretch, only_time},
+    stretch::{Placed, Stretch, only_time},
 };
 use crate::engine::{self, Engine, Facts, LogQuery, Tail};
 
@@ -87,10 +87,6 @@ impl From {
 
 /// What a read gives.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is moved once, and mostly it is the large one"
-)]
 pub enum Next {
     /// The next lines.
     Lines(Stretch),

@@ -59,10 +59,17 @@ pub struct Secrets {
     values: Arc<[Secret]>,
 }
 
+#[derive(PartialEq, Eq)]
 struct Secret {
     value: Box<[u8]>,
     /// What is shown instead.
     mark: Arc<str>,
+}
+
+impl PartialEq for Secrets {
+    fn eq(&self, other: &Self) -> bool {
+        self.values == other.values
+    }
 }
 
 impl fmt::Debug for Secrets {

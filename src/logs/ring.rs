@@ -2,22 +2,23 @@
 //!
 //! One reader pushes, many followers take, each at its own pace. Whoever is slower than the ring is told
 //! so, and reads what it has missed elsewhere; nobody waits for it. The reader waits for the fastest
-//! follower only, so it reads no faster than someone takes.
+//! follower only, so it reads no faster than someone takes, and for the threads that followers run on: it is
+//! clients that are slow, not these.
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
-    time::{Duration, Instant},
+    future::pending,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
-use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use metrics::{Counter, Histogram, counter, histogram};
 use tokio::sync::{Notify, watch};
 
 use super::{
-    Line,
-    cursor::{Cursor, Nanos, Place, nanos, now},
-    sse::Dialect,
+    cursor::{Nanos, Place, nanos, now},
+    rounds::{Rounds, Seat},
+    stretch::Stretch,
 };
 use crate::telemetry::name as metric;
 
@@ -27,128 +28,13 @@ pub const RING: usize = 4 << 20;
 /// How far the reader may be ahead of the fastest follower.
 const AHEAD: u64 = RING as u64 / 2;
 
+/// How often, while as much is pushed as the ring keeps, each follower has its turn: so nobody falls out of it but for a
+/// client that is slow.
+const ROUNDS: usize = 4;
+
 /// How long after its last line a log counts as quiet, and how far behind it a reader may be that has
 /// caught up.
 const QUIET: Duration = Duration::from_secs(1);
-
-/// A line and where it stands.
-#[derive(Clone, Debug)]
-pub struct Placed {
-    /// The line.
-    pub line: Line,
-    /// Where it stands.
-    pub place: Place,
-}
-
-/// Lines that are not there any more, before others that are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gap {
-    /// The last line before the gap.
-    pub after: Cursor,
-    /// The time of the first line behind it, if there is one yet.
-    pub before: Option<Nanos>,
-}
-
-/// Lines that came together, in the order of the log.
-#[derive(Debug)]
-pub struct Stretch {
-    /// What is missing in front of them.
-    pub gap: Option<Gap>,
-    /// The lines.
-    pub lines: Vec<Placed>,
-    /// Where the container stopped behind them: its runs that began until then are over.
-    pub stopped: Option<Nanos>,
-    /// All of the lines as events, by dialect; made when someone asks.
-    events: [OnceLock<Bytes>; 2],
-    kept: Kept,
-    came: Instant,
-}
-
-/// Counts the memory that a stretch takes.
-#[derive(Debug)]
-struct Kept {
-    gauge: Gauge,
-    size: usize,
-}
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        #[expect(clippy::cast_precision_loss, reason = "no stretch has 2^52 bytes")]
-        self.gauge.decrement(self.size as f64);
-    }
-}
-
-impl Stretch {
-    /// Puts lines together, with their text in one piece of memory of its own: as slices of what was read
-    /// they would keep all of that.
-    pub fn new(mut lines: Vec<Placed>) -> Self {
-        let len = lines.iter().map(|placed| placed.line.bytes.len()).sum();
-        let mut text = BytesMut::with_capacity(len);
-        for placed in &lines {
-            text.extend_from_slice(&placed.line.bytes);
-        }
-        let mut text = text.freeze();
-        for placed in &mut lines {
-            placed.line.bytes = text.split_to(placed.line.bytes.len());
-        }
-        lines.shrink_to_fit();
-        // Text, and text as events, mostly of one dialect.
-        let size = 2 * len + lines.len() * (size_of::<Placed>() + 96) + size_of::<Self>();
-        let gauge = gauge!(metric::RING_BYTES);
-        #[expect(clippy::cast_precision_loss, reason = "no stretch has 2^52 bytes")]
-        gauge.increment(size as f64);
-        Self {
-            gap: None,
-            lines,
-            stopped: None,
-            events: [OnceLock::new(), OnceLock::new()],
-            kept: Kept { gauge, size },
-            came: Instant::now(),
-        }
-    }
-
-    /// No lines, but what is missing there.
-    pub fn missing(gap: Gap) -> Self {
-        Self {
-            gap: Some(gap),
-            ..Self::new(Vec::new())
-        }
-    }
-
-    /// No lines, but that the container's runs that began until `runs` are over.
-    pub fn stop(runs: Nanos) -> Self {
-        Self {
-            stopped: Some(runs),
-            ..Self::new(Vec::new())
-        }
-    }
-
-    /// All of the lines as events of `dialect`, made by `encode` the first time.
-    pub fn events(&self, dialect: Dialect, encode: impl FnOnce() -> Bytes) -> Bytes {
-        self.events[dialect as usize].get_or_init(encode).clone()
-    }
-
-    /// The time of its lines where that is the same for all of them, and they are not counted: where they
-    /// stand among others of that time is not known then.
-    pub fn only_time(&self) -> Option<Nanos> {
-        only_time(&self.lines)
-    }
-
-    /// The place of the last line.
-    pub fn last(&self) -> Option<Place> {
-        self.lines.last().map(|placed| placed.place)
-    }
-}
-
-/// See [`Stretch::only_time`]. A line alone has it not, or each log that begins would.
-pub(super) fn only_time(lines: &[Placed]) -> Option<Nanos> {
-    let [first, _, ..] = lines else {
-        return None;
-    };
-    let time = first.place.stamp;
-    let is_alike = |placed: &Placed| !placed.place.counted && placed.place.stamp == time;
-    lines.iter().all(is_alike).then_some(time)
-}
 
 /// How a container's lines ended.
 #[derive(Clone, Debug)]
@@ -164,6 +50,22 @@ pub enum Ended {
 pub struct Position {
     stretch: u64,
     line: usize,
+}
+
+/// A follower's ear at the ring.
+#[derive(Debug)]
+pub struct Listener {
+    pushed: watch::Receiver<()>,
+    _seat: Seat,
+}
+
+impl Listener {
+    /// Waits for news since it was last asked; for ever if the ring is gone.
+    pub async fn changed(&mut self) {
+        if self.pushed.changed().await.is_err() {
+            pending().await
+        }
+    }
 }
 
 /// What a follower finds at its position.
@@ -200,6 +102,8 @@ pub struct Ring {
     pushed: watch::Sender<()>,
     /// Told when a follower has taken something that the reader may wait for.
     taken: Notify,
+    /// Of the followers.
+    rounds: Rounds,
     lag: Histogram,
     passed: Counter,
 }
@@ -215,6 +119,8 @@ struct State {
     taken: u64,
     /// Up to which stretch that was.
     front: u64,
+    /// How many bytes were pushed since the followers have all had their turn.
+    fresh: usize,
     /// When the reader began to read.
     opened: Nanos,
     /// Whether the log was empty when the ring was.
@@ -237,7 +143,7 @@ impl State {
         let Some(newest) = self.stretches.back() else {
             return false;
         };
-        if newest.came.elapsed() >= QUIET {
+        if newest.age() >= QUIET {
             return !self.is_full(RING);
         }
         let recently = now() - nanos(QUIET);
@@ -251,7 +157,7 @@ impl State {
         while self.front < number {
             let at = self.front.checked_sub(self.first);
             let stretch = at.and_then(|at| self.stretches.get(usize::try_from(at).ok()?));
-            self.taken += stretch.map_or(0, |stretch| stretch.kept.size as u64);
+            self.taken += stretch.map_or(0, |stretch| stretch.size() as u64);
             self.front += 1;
         }
     }
@@ -264,6 +170,7 @@ impl Ring {
             state: Mutex::default(),
             pushed: watch::Sender::new(()),
             taken: Notify::new(),
+            rounds: Rounds::default(),
             lag: histogram!(metric::FOLLOWER_LAG),
             passed: counter!(metric::FOLLOWERS_PASSED),
         }
@@ -275,12 +182,13 @@ impl Ring {
     }
 
     /// Adds a stretch and lets go of the oldest where there are more than `size` bytes, then waits until
-    /// the fastest follower is not too far behind.
+    /// the fastest follower is not too far behind, and now and then until every follower could take what is there.
     pub async fn push(&self, stretch: Stretch, size: usize) {
-        {
+        let is_round_due = {
             let mut state = self.state();
-            state.size += stretch.kept.size;
-            state.pushed += stretch.kept.size as u64;
+            state.fresh += stretch.size();
+            state.size += stretch.size();
+            state.pushed += stretch.size() as u64;
             state.stretches.push_back(Arc::new(stretch));
             while state.size > size && state.stretches.len() > 1 {
                 // Without followers nothing is taken, and what falls out counts as taken.
@@ -288,11 +196,19 @@ impl Ring {
                 state.take_up_to(next);
                 if let Some(old) = state.stretches.pop_front() {
                     state.first += 1;
-                    state.size -= old.kept.size;
+                    state.size -= old.size();
                 }
             }
-        }
+            let is_due = state.fresh > size / ROUNDS;
+            if is_due {
+                state.fresh = 0;
+            }
+            is_due
+        };
         self.pushed.send_replace(());
+        if is_round_due {
+            self.rounds.finish().await;
+        }
         loop {
             let taken = self.taken.notified();
             {
@@ -327,9 +243,12 @@ impl Ring {
         self.state().ended.is_some()
     }
 
-    /// What tells that something was pushed since it was last asked.
-    pub fn watch(&self) -> watch::Receiver<()> {
-        self.pushed.subscribe()
+    /// Lets the task that calls take part. It must stay on its runtime.
+    pub fn join(&self) -> Listener {
+        Listener {
+            pushed: self.pushed.subscribe(),
+            _seat: self.rounds.join(),
+        }
     }
 
     /// What is at `position`, which moves behind it.
@@ -356,7 +275,7 @@ impl Ring {
             self.taken.notify_one();
         }
         drop(state);
-        self.lag.record(stretch.came.elapsed());
+        self.lag.record(stretch.age());
         Found::Lines(stretch, line)
     }
 
@@ -485,5 +404,75 @@ impl Ring {
 impl Default for Ring {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, thread};
+
+    use bytes::Bytes;
+    use tokio::{runtime::Builder, sync::oneshot};
+
+    use super::*;
+    use crate::logs::{Line, Source, cursor::Places, stretch::Placed};
+
+    fn stretch(places: &mut Places) -> Stretch {
+        let line = Line {
+            bytes: Bytes::from(vec![b'x'; RING / 32]),
+            stamp: 0,
+            source: Source::Stdout,
+            continued: false,
+            more: false,
+            first: false,
+            open: false,
+        };
+        let place = places.next(&line, None);
+        Stretch::new(vec![Placed { line, place }])
+    }
+
+    /// Takes so many stretches; whether the ring went on without this one.
+    async fn take(ring: &Ring, many: usize) -> bool {
+        let mut listener = ring.join();
+        let (mut position, mut taken) = (ring.first_position(), 0);
+        while taken < many {
+            match ring.take(&mut position) {
+                Found::Lines(..) => taken += 1,
+                Found::Nothing => listener.changed().await,
+                Found::Passed => return true,
+                Found::End(how) => panic!("{how:?}"),
+            }
+        }
+        false
+    }
+
+    #[tokio::test]
+    async fn nobody_falls_out_whose_thread_is_held_up() {
+        const MANY: usize = 100;
+        let ring = Arc::new(Ring::new());
+        let (tell, told) = oneshot::channel();
+        let (held, hold) = mpsc::channel::<()>();
+        let there = Arc::clone(&ring);
+        let thread = thread::spawn(move || {
+            let runtime = Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async {
+                let follower = tokio::spawn(async move { take(&there, MANY).await });
+                tokio::task::yield_now().await;
+                tell.send(()).unwrap();
+                // Long enough for the others to get far, were they let.
+                let _timeout = hold.recv_timeout(Duration::from_millis(200));
+                follower.await.unwrap()
+            })
+        });
+        told.await.unwrap();
+        let here = Arc::clone(&ring);
+        let fast = tokio::spawn(async move { take(&here, MANY).await });
+        let mut places = Places::new(true);
+        for _ in 0..MANY {
+            ring.push(stretch(&mut places), RING).await;
+        }
+        assert!(!fast.await.unwrap());
+        drop(held);
+        assert!(!thread.join().unwrap());
     }
 }

@@ -4,7 +4,7 @@
 //! stream says when it has ended, and why, by an event, and by a comment now and then that it is alive:
 //! proxies cut connections that are quiet for long.
 
-use std::{future::pending, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::unfold;
@@ -14,12 +14,14 @@ use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Line, LogError, View,
+    Line, LogError,
     batch::{Sent, json_string},
     cursor::{Nanos, Place, write_cursor},
+    encoding::Encoding,
     follower::{Follower, Step},
     reading::Times,
-    ring::{Ended, Gap, Placed, Stretch},
+    ring::Ended,
+    stretch::{Gap, Placed, Stretch},
 };
 
 /// How long a stream may be quiet before a comment is sent.
@@ -102,27 +104,14 @@ impl Dialect {
         }
         out.extend_from_slice(b"}\n\n");
     }
-
-    fn lines(self, container: &str, lines: &[Placed]) -> Bytes {
-        let len = lines
-            .iter()
-            .map(|placed| placed.line.bytes.len() + 96)
-            .sum();
-        let mut out = BytesMut::with_capacity(len);
-        for Placed { line, place } in lines {
-            self.line(container, place, line, &mut out);
-        }
-        out.freeze()
-    }
 }
 
 /// The events of one log, from the opening to the end. It never fails: a failure is its last event.
 #[derive(Debug)]
 pub struct Events {
     follower: Follower,
-    dialect: Dialect,
+    encoding: Arc<Encoding>,
     times: Times,
-    view: View,
     stop: CancellationToken,
     sent: Sent,
     opening: Option<Bytes>,
@@ -132,25 +121,24 @@ pub struct Events {
 }
 
 impl Events {
-    /// Streams what `follower` gets within `times`, as `view` shows it, until that ends or `stop` is cancelled, and counts it
-    /// in `sent`. The client calls the container `name`.
+    /// Streams what `follower` gets within `times`, as `encoding` has it, until that ends or `stop` is cancelled, and counts
+    /// it in `sent`. The client calls the container `name`.
     pub fn new(
         follower: Follower,
-        dialect: Dialect,
+        encoding: Encoding,
         name: &str,
         times: Times,
-        view: View,
         stop: CancellationToken,
         sent: Sent,
     ) -> Self {
+        let opening = encoding.dialect().opening(name);
         Self {
+            encoding: follower.share(encoding),
             follower,
-            dialect,
             times,
-            view,
             stop,
             sent,
-            opening: Some(dialect.opening(name)).filter(|opening| !opening.is_empty()),
+            opening: Some(opening).filter(|opening| !opening.is_empty()),
             ended: false,
             quiet: Instant::now() + HEARTBEAT,
         }
@@ -202,33 +190,26 @@ impl Events {
 impl Events {
     /// The lines of a stretch from one on, as events: made once for all who want all of them.
     fn lines(&mut self, stretch: &Stretch, from: usize) -> Bytes {
-        let lines = &stretch.lines[from..];
+        let lines = stretch.lines[from..].iter();
         let id = &self.follower.facts().id;
-        let is_within = |placed: &Placed| self.times.hold(placed.place.stamp);
-        if from == 0 && self.view.is_plain() && lines.iter().all(is_within) {
-            self.sent.count_lines(lines.len());
-            return stretch.events(self.dialect, || self.dialect.lines(id, lines));
-        }
-        let shown = lines.iter().filter(|placed| is_within(placed));
-        let shown = shown.filter_map(|Placed { line, place }| {
-            let line = self.view.show(line.clone())?;
-            Some(Placed {
-                line,
-                place: *place,
-            })
-        });
-        let lines: Vec<_> = shown.collect();
-        self.sent.count_lines(lines.len());
-        self.dialect.lines(id, &lines)
+        let is_within = |placed: &&Placed| self.times.hold(placed.place.stamp);
+        let encoded = if from == 0 && lines.clone().all(|placed| is_within(&placed)) {
+            let encode = || self.encoding.encode(id, lines);
+            stretch.encoded.get(&self.encoding, encode)
+        } else {
+            self.encoding.encode(id, lines.filter(is_within))
+        };
+        self.sent.count_lines(encoded.lines);
+        encoded.bytes
     }
 
     /// The last event.
     fn end(&self, how: &Ended) -> Bytes {
         match how {
-            Ended::Closed => self.dialect.ending(),
+            Ended::Closed => self.encoding.dialect().ending(),
             Ended::Failed(error) => {
                 tracing::warn!(%error, "log stream failed");
-                self.dialect.failure(error)
+                self.encoding.dialect().failure(error)
             }
         }
     }

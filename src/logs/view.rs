@@ -36,10 +36,36 @@ pub struct Rules {
 }
 
 /// The rules by which lines are shown. Clones share them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct View {
     /// None where every line is shown as it is.
     rules: Option<Arc<Rules>>,
+}
+
+impl PartialEq for Rules {
+    fn eq(&self, other: &Self) -> bool {
+        let Self {
+            source,
+            strip_ansi,
+            secrets,
+            grep: _,
+            regex,
+            without_time,
+        } = self;
+        let needles = |rules: &Self| -> Vec<_> {
+            let needles = rules.grep.iter().map(|grep| grep.needle().to_vec());
+            needles.collect()
+        };
+        (source, strip_ansi, secrets, without_time)
+            == (
+                &other.source,
+                &other.strip_ansi,
+                &other.secrets,
+                &other.without_time,
+            )
+            && needles(self) == needles(other)
+            && regex.as_ref().map(Regex::as_str) == other.regex.as_ref().map(Regex::as_str)
+    }
 }
 
 impl View {

@@ -18,6 +18,7 @@ use crate::{
     logs::{
         self, Batch, Line, LogError, Redaction,
         batch::{Json, Ndjson, Sent, Text},
+        encoding::Encoding,
         follower::{Follower, Start},
         hub::Hub,
         many::{Many, Wanted},
@@ -111,10 +112,9 @@ async fn events(
     let drain = settings.drain.clone();
     let events = Events::new(
         follower,
-        dialect,
+        Encoding::new(dialect, view),
         id.as_str(),
         params.times(),
-        view,
         drain,
         sent,
     );

@@ -7,7 +7,7 @@ use super::super::{
     cursor::{Nanos, Place, write_cursor, write_front},
     follower::Follower,
     hub::Membership,
-    ring::{Placed, Stretch},
+    stretch::{Placed, Stretch},
 };
 use crate::engine::Facts;
 

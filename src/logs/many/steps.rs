@@ -9,7 +9,8 @@ use super::{
     super::{
         cursor::{Cursor, Nanos},
         follower::{Follower, Start, Step},
-        ring::{Ended, Gap},
+        ring::Ended,
+        stretch::Gap,
     },
     Came, Many,
     finder::from,

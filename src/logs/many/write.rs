@@ -9,8 +9,8 @@ use super::{
     super::{
         batch::json_string,
         cursor::write_cursor,
-        ring::{Gap, Placed},
         sse::gap_data,
+        stretch::{Gap, Placed},
     },
     Many,
 };

@@ -1,0 +1,137 @@
+//! Lines of a container that came together.
+
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use metrics::{Gauge, gauge};
+
+use super::{
+    Line,
+    cursor::{Cursor, Nanos, Place},
+    encoding,
+};
+use crate::telemetry::name as metric;
+
+/// A line and where it stands.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    /// The line.
+    pub line: Line,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// Lines that are not there any more, before others that are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The last line before the gap.
+    pub after: Cursor,
+    /// The time of the first line behind it, if there is one yet.
+    pub before: Option<Nanos>,
+}
+
+/// Lines that came together, in the order of the log.
+#[derive(Debug)]
+pub struct Stretch {
+    /// What is missing in front of them.
+    pub gap: Option<Gap>,
+    /// The lines.
+    pub lines: Vec<Placed>,
+    /// Where the container stopped behind them: its runs that began until then are over.
+    pub stopped: Option<Nanos>,
+    /// All of the lines as events.
+    pub encoded: encoding::Kept,
+    memory: Memory,
+    came: Instant,
+}
+
+/// Counts the memory that a stretch takes.
+#[derive(Debug)]
+struct Memory {
+    gauge: Gauge,
+    size: usize,
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        #[expect(clippy::cast_precision_loss, reason = "no stretch has 2^52 bytes")]
+        self.gauge.decrement(self.size as f64);
+    }
+}
+
+impl Stretch {
+    /// Puts lines together, with their text in one piece of memory of its own: as slices of what was read
+    /// they would keep all of that.
+    pub fn new(mut lines: Vec<Placed>) -> Self {
+        let len = lines.iter().map(|placed| placed.line.bytes.len()).sum();
+        let mut text = BytesMut::with_capacity(len);
+        for placed in &lines {
+            text.extend_from_slice(&placed.line.bytes);
+        }
+        let mut text = text.freeze();
+        for placed in &mut lines {
+            placed.line.bytes = text.split_to(placed.line.bytes.len());
+        }
+        lines.shrink_to_fit();
+        // Text, and text as events, mostly in one encoding.
+        let size = 2 * len + lines.len() * (size_of::<Placed>() + 96) + size_of::<Self>();
+        let gauge = gauge!(metric::RING_BYTES);
+        #[expect(clippy::cast_precision_loss, reason = "no stretch has 2^52 bytes")]
+        gauge.increment(size as f64);
+        Self {
+            gap: None,
+            lines,
+            stopped: None,
+            encoded: encoding::Kept::default(),
+            memory: Memory { gauge, size },
+            came: Instant::now(),
+        }
+    }
+
+    /// No lines, but what is missing there.
+    pub fn missing(gap: Gap) -> Self {
+        Self {
+            gap: Some(gap),
+            ..Self::new(Vec::new())
+        }
+    }
+
+    /// No lines, but that the container's runs that began until `runs` are over.
+    pub fn stop(runs: Nanos) -> Self {
+        Self {
+            stopped: Some(runs),
+            ..Self::new(Vec::new())
+        }
+    }
+
+    /// The time of its lines where that is the same for all of them, and they are not counted: where they
+    /// stand among others of that time is not known then.
+    pub fn only_time(&self) -> Option<Nanos> {
+        only_time(&self.lines)
+    }
+
+    /// The memory that it takes, in bytes, as far as that is known before it is encoded.
+    pub fn size(&self) -> usize {
+        self.memory.size
+    }
+
+    /// How long it has been here.
+    pub fn age(&self) -> Duration {
+        self.came.elapsed()
+    }
+
+    /// The place of the last line.
+    pub fn last(&self) -> Option<Place> {
+        self.lines.last().map(|placed| placed.place)
+    }
+}
+
+/// See [`Stretch::only_time`]. A line alone has it not, or each log that begins would.
+pub(super) fn only_time(lines: &[Placed]) -> Option<Nanos> {
+    let [first, _, ..] = lines else {
+        return None;
+    };
+    let time = first.place.stamp;
+    let is_alike = |placed: &Placed| !placed.place.counted && placed.place.stamp == time;
+    lines.iter().all(is_alike).then_some(time)
+}
