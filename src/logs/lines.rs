@@ -46,6 +46,20 @@ pub struct Line {
 }
 
 impl Line {
+    /// A whole line of standard output, without a time.
+    #[cfg(test)]
+    pub fn bare(bytes: impl Into<Bytes>) -> Self {
+        Self {
+            source: Source::Stdout,
+            bytes: bytes.into(),
+            stamp: 0,
+            continued: false,
+            more: false,
+            first: false,
+            open: false,
+        }
+    }
+
     /// The line without its time.
     pub fn text(&self) -> &[u8] {
         &self.bytes[self.stamp..]

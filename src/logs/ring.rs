@@ -411,22 +411,13 @@ impl Default for Ring {
 mod tests {
     use std::{sync::mpsc, thread};
 
-    use bytes::Bytes;
     use tokio::{runtime::Builder, sync::oneshot};
 
     use super::*;
-    use crate::logs::{Line, Source, cursor::Places, stretch::Placed};
+    use crate::logs::{Line, cursor::Places, stretch::Placed};
 
     fn stretch(places: &mut Places) -> Stretch {
-        let line = Line {
-            bytes: Bytes::from(vec![b'x'; RING / 32]),
-            stamp: 0,
-            source: Source::Stdout,
-            continued: false,
-            more: false,
-            first: false,
-            open: false,
-        };
+        let line = Line::bare(vec![b'x'; RING / 32]);
         let place = places.next(&line, None);
         Stretch::new(vec![Placed { line, place }])
     }

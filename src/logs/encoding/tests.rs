@@ -2,7 +2,7 @@ use std::cell::Cell;
 
 use super::*;
 use crate::logs::{
-    Line, Source,
+    Line,
     cursor::Places,
     view::{Rules, View},
 };
@@ -76,13 +76,8 @@ fn lines_are_as_the_view_has_them() {
     let mut places = Places::new(true);
     let lines = ["1 a", "2 b", "3 ba"].map(|text| {
         let line = Line {
-            bytes: Bytes::from_static(text.as_bytes()),
             stamp: 2,
-            source: Source::Stdout,
-            continued: false,
-            more: false,
-            first: false,
-            open: false,
+            ..Line::bare(text)
         };
         let place = places.next(&line, None);
         Placed { line, place }

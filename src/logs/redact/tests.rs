@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, TryStreamExt, stream};
 
 use super::*;
-use crate::logs::{Source, View, decode, view::Rules};
+use crate::logs::{View, decode, view::Rules};
 
 const TIME: &str = "2024-05-06T07:08:09.000000001Z ";
 
@@ -18,15 +18,7 @@ fn secrets(variables: &[&str]) -> Option<Secrets> {
 
 /// A line of a log without times, its edges where the text's are.
 fn line(text: &str) -> Line {
-    Line {
-        source: Source::Stdout,
-        bytes: Bytes::copy_from_slice(text.as_bytes()),
-        stamp: 0,
-        continued: false,
-        more: false,
-        first: false,
-        open: false,
-    }
+    Line::bare(text.to_owned())
 }
 
 fn hide(variables: &[&str], line: &Line) -> String {
