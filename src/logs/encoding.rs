@@ -6,7 +6,8 @@ use bytes::{Bytes, BytesMut};
 
 use super::{View, sse::Dialect, stretch::Placed};
 
-/// How many encodings of the same lines are kept. Others are made for each follower.
+/// How many encodings of the same lines are kept, half of them for whoever comes first. The others are for what more than a
+/// third of the followers use, which no more than two can be, so that a few do not take the place of many.
 const KEPT: usize = 4;
 
 /// How lines become events: what is shown of them, and in which dialect.
@@ -45,8 +46,14 @@ impl Encoding {
                 many += 1;
             }
         }
+        // Frozen, it would keep all that it has room for.
+        let is_roomy = bytes.capacity() > bytes.len() + bytes.len() / 4;
         Encoded {
-            bytes: bytes.freeze(),
+            bytes: if is_roomy {
+                Bytes::copy_from_slice(&bytes)
+            } else {
+                bytes.freeze()
+            },
             lines: many,
         }
     }
@@ -70,11 +77,11 @@ impl Encodings {
     pub fn share(&self, encoding: Encoding) -> Arc<Encoding> {
         // Nothing in there panics halfway.
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|known| known.strong_count() > 0);
         let mut known = all.iter().filter_map(Weak::upgrade);
         if let Some(known) = known.find(|known| **known == encoding) {
             return known;
         }
+        all.retain(|known| known.strong_count() > 0);
         let encoding = Arc::new(encoding);
         all.push(Arc::downgrade(&encoding));
         encoding
@@ -88,11 +95,23 @@ pub struct Kept(OnceLock<Box<[Slot; KEPT]>>);
 type Slot = OnceLock<(Weak<Encoding>, OnceLock<Encoded>)>;
 
 impl Kept {
-    /// The lines in this encoding, made by `encode` the first time; each time for one that nobody shares, or where there are
-    /// as many others as are kept.
-    pub fn get(&self, encoding: &Arc<Encoding>, encode: impl FnOnce() -> Encoded) -> Encoded {
-        if Arc::strong_count(encoding) > 1 {
-            for slot in self.0.get_or_init(Box::default).iter() {
+    /// The lines in this encoding, which is one of those of so many `followers`, made by `encode` the first time; each time
+    /// for one that nobody shares, or for which there is no place.
+    pub fn get(
+        &self,
+        encoding: &Arc<Encoding>,
+        followers: usize,
+        encode: impl FnOnce() -> Encoded,
+    ) -> Encoded {
+        let users = Arc::strong_count(encoding);
+        if users > 1 {
+            let is_for_many = users * 3 > followers;
+            let slots = self.0.get_or_init(Box::default);
+            for slot in if is_for_many {
+                &slots[..]
+            } else {
+                &slots[KEPT / 2..]
+            } {
                 let (of, encoded) =
                     slot.get_or_init(|| (Arc::downgrade(encoding), OnceLock::new()));
                 if of.as_ptr() == Arc::as_ptr(encoding) {

@@ -240,6 +240,11 @@ impl Follower {
         self.member.share(encoding)
     }
 
+    /// How many follow the container, this one included.
+    pub fn followers(&self) -> usize {
+        self.member.followers()
+    }
+
     /// The container.
     pub fn facts(&self) -> &Facts {
         &self.facts

@@ -299,6 +299,11 @@ impl Membership {
         &self.shelf.feed
     }
 
+    /// How many follow the container.
+    pub(super) fn followers(&self) -> usize {
+        self.shelf.followers.load(Ordering::Relaxed)
+    }
+
     /// An encoding that is shared with all followers of the container that use the like of it.
     pub(super) fn share(&self, encoding: Encoding) -> Arc<Encoding> {
         self.shelf.encodings.share(encoding)

@@ -13,7 +13,10 @@ use std::{
 };
 
 use metrics::{Counter, Histogram, counter, histogram};
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
 
 use super::{
     cursor::{Nanos, Place, nanos, now},
@@ -28,9 +31,11 @@ pub const RING: usize = 4 << 20;
 /// How far the reader may be ahead of the fastest follower.
 const AHEAD: u64 = RING as u64 / 2;
 
-/// How often, while as much is pushed as the ring keeps, each follower has its turn: so nobody falls out of it but for a
-/// client that is slow.
+/// How often, while as much is pushed as the ring keeps, the threads of its followers have their turn.
 const ROUNDS: usize = 4;
+
+/// How long they are waited for each time: what one of them does for another container must not hold up this one.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// How long after its last line a log counts as quiet, and how far behind it a reader may be that has
 /// caught up.
@@ -104,6 +109,7 @@ pub struct Ring {
     taken: Notify,
     /// Of the followers.
     rounds: Rounds,
+    patience: Duration,
     lag: Histogram,
     passed: Counter,
 }
@@ -119,7 +125,7 @@ struct State {
     taken: u64,
     /// Up to which stretch that was.
     front: u64,
-    /// How many bytes were pushed since the followers have all had their turn.
+    /// How many bytes were pushed since the followers' threads have had their turn.
     fresh: usize,
     /// When the reader began to read.
     opened: Nanos,
@@ -171,6 +177,7 @@ impl Ring {
             pushed: watch::Sender::new(()),
             taken: Notify::new(),
             rounds: Rounds::default(),
+            patience: PATIENCE,
             lag: histogram!(metric::FOLLOWER_LAG),
             passed: counter!(metric::FOLLOWERS_PASSED),
         }
@@ -181,10 +188,15 @@ impl Ring {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a stretch and lets go of the oldest where there are more than `size` bytes, then waits until
-    /// the fastest follower is not too far behind, and now and then until every follower could take what is there.
+    /// Adds a stretch and lets go of the oldest where there are more than `size` bytes, then waits until the fastest follower
+    /// is not too far behind. Before that it lets, now and then, the threads of all followers go on with what is there, so
+    /// that mostly nobody falls out but for a client that is slow.
     pub async fn push(&self, stretch: Stretch, size: usize) {
-        let is_round_due = {
+        // First, since what is added may push out what some have not had the time to see.
+        if self.is_round_due(&stretch, size) {
+            let _late = timeout(self.patience, self.rounds.finish()).await;
+        }
+        {
             let mut state = self.state();
             state.fresh += stretch.size();
             state.size += stretch.size();
@@ -199,16 +211,8 @@ impl Ring {
                     state.size -= old.size();
                 }
             }
-            let is_due = state.fresh > size / ROUNDS;
-            if is_due {
-                state.fresh = 0;
-            }
-            is_due
-        };
-        self.pushed.send_replace(());
-        if is_round_due {
-            self.rounds.finish().await;
         }
+        self.pushed.send_replace(());
         loop {
             let taken = self.taken.notified();
             {
@@ -219,6 +223,16 @@ impl Ring {
             }
             taken.await;
         }
+    }
+
+    /// Whether the followers' threads are to have their turn before this stretch; then they are going to.
+    fn is_round_due(&self, stretch: &Stretch, size: usize) -> bool {
+        let mut state = self.state();
+        let is_due = state.fresh > 0 && state.fresh + stretch.size() > size / ROUNDS;
+        if is_due {
+            state.fresh = 0;
+        }
+        is_due
     }
 
     /// The reader begins to read, and what it reads may be old for a while.
@@ -437,12 +451,16 @@ mod tests {
         false
     }
 
-    #[tokio::test]
-    async fn nobody_falls_out_whose_thread_is_held_up() {
+    /// Pushes to a ring for a follower on this thread and one on a thread that is held up meanwhile, until that is over, or
+    /// for so long; whether the ring went on without the other one.
+    async fn is_passed(patience: Duration, held_up: Duration) -> bool {
         const MANY: usize = 100;
-        let ring = Arc::new(Ring::new());
+        let ring = Arc::new(Ring {
+            patience,
+            ..Ring::new()
+        });
         let (tell, told) = oneshot::channel();
-        let (held, hold) = mpsc::channel::<()>();
+        let (release, released) = mpsc::channel::<()>();
         let there = Arc::clone(&ring);
         let thread = thread::spawn(move || {
             let runtime = Builder::new_current_thread().build().unwrap();
@@ -450,8 +468,7 @@ mod tests {
                 let follower = tokio::spawn(async move { take(&there, MANY).await });
                 tokio::task::yield_now().await;
                 tell.send(()).unwrap();
-                // Long enough for the others to get far, were they let.
-                let _timeout = hold.recv_timeout(Duration::from_millis(200));
+                let _timeout = released.recv_timeout(held_up);
                 follower.await.unwrap()
             })
         });
@@ -463,7 +480,20 @@ mod tests {
             ring.push(stretch(&mut places), RING).await;
         }
         assert!(!fast.await.unwrap());
-        drop(held);
-        assert!(!thread.join().unwrap());
+        drop(release);
+        thread.join().unwrap()
+    }
+
+    #[tokio::test]
+    async fn nobody_falls_out_whose_thread_is_held_up() {
+        // Long enough for the others to get far, were they let.
+        let held_up = Duration::from_millis(200);
+        assert!(!is_passed(Duration::from_secs(60), held_up).await);
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_is_stuck_is_not_waited_for() {
+        let held_up = Duration::from_secs(60);
+        assert!(is_passed(Duration::from_millis(1), held_up).await);
     }
 }

@@ -1,4 +1,4 @@
-//! Fairness among threads: whoever fills what tasks on several threads empty can wait until each of them has had its turn.
+//! Fairness among threads: whoever fills what tasks on several threads empty can wait until each thread has had its turn.
 //!
 //! A thread that shares its core with others may be behind for longer than a buffer lasts, and all of its tasks with it,
 //! while those of another thread take everything at once.
@@ -48,7 +48,8 @@ impl Rounds {
     pub async fn finish(&self) {
         let round = |place: &Place| {
             place.runtime.spawn(async {
-                // What comes from another thread is run before all that waits here; what yields, behind that.
+                // What comes from another thread may be run before what waits here; once it has yielded, it comes behind that
+                // and one look at the sockets, and then behind what those have woken.
                 yield_now().await;
                 yield_now().await;
             })
@@ -84,40 +85,56 @@ impl Drop for Seat {
 #[cfg(test)]
 mod tests {
     use std::{
-        sync::mpsc,
+        io::Write,
+        sync::{
+            atomic::{AtomicUsize, Ordering},
+            mpsc,
+        },
         thread,
-        time::{Duration, Instant},
+        time::Duration,
     };
 
-    use tokio::{runtime::Builder, sync::oneshot, time::timeout};
+    use tokio::{net::UnixStream, runtime::Builder, sync::oneshot, time::timeout};
 
     use super::*;
 
     #[tokio::test]
     async fn end_once_a_thread_that_is_behind_has_run_its_tasks() {
+        const TASKS: usize = 200;
         let rounds = Rounds::default();
         let here = [rounds.join(), rounds.join()];
         let (tell, told) = oneshot::channel();
         let (hold, held) = mpsc::channel::<()>();
-        let there = rounds.clone();
+        let (end, over) = oneshot::channel::<()>();
+        let ran = Arc::<AtomicUsize>::default();
+        let (there, count) = (rounds.clone(), Arc::clone(&ran));
+        let (socket, mut other) = std::os::unix::net::UnixStream::pair().unwrap();
+        other.write_all(b"here").unwrap();
+        socket.set_nonblocking(true).unwrap();
         let thread = thread::spawn(move || {
-            let runtime = Builder::new_current_thread().build().unwrap();
+            let runtime = Builder::new_current_thread().enable_io().build().unwrap();
             runtime.block_on(async move {
                 let seat = there.join();
+                let socket = UnixStream::from_std(socket).unwrap();
                 // So many that the runtime looks at what comes from elsewhere meanwhile.
-                let (done, mut ran) = tokio::sync::mpsc::channel(1000);
-                for _ in 0..200 {
-                    let done = done.clone();
-                    tokio::spawn(async move { done.send(Instant::now()).await.unwrap() });
+                for _ in 0..TASKS {
+                    let ran = Arc::clone(&count);
+                    tokio::spawn(async move {
+                        thread::sleep(Duration::from_micros(100));
+                        ran.fetch_add(1, Ordering::SeqCst);
+                    });
                 }
+                // One more, which waits for what has come already.
+                let read = tokio::spawn(async move {
+                    socket.readable().await.unwrap();
+                    count.fetch_add(1, Ordering::SeqCst);
+                });
                 tell.send(()).unwrap();
                 held.recv().unwrap();
-                let mut last = None;
-                for _ in 0..200 {
-                    last = last.max(ran.recv().await);
-                }
+                read.await.unwrap();
                 drop(seat);
-                last.unwrap()
+                // It must not end before the round.
+                over.await.unwrap();
             })
         });
         told.await.unwrap();
@@ -127,8 +144,9 @@ mod tests {
         assert!(early.is_err(), "the thread is held up");
         hold.send(()).unwrap();
         round.await;
-        let end = Instant::now();
-        assert!(thread.join().unwrap() <= end);
+        assert_eq!(ran.load(Ordering::SeqCst), TASKS + 1);
+        end.send(()).unwrap();
+        thread.join().unwrap();
         assert_eq!(rounds.places().len(), 1);
         drop(here);
         assert!(rounds.places().is_empty());

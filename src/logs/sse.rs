@@ -188,14 +188,15 @@ impl Events {
 }
 
 impl Events {
-    /// The lines of a stretch from one on, as events: made once for all who want all of them.
+    /// The lines of a stretch from one on, as events: mostly made once for all who see them alike.
     fn lines(&mut self, stretch: &Stretch, from: usize) -> Bytes {
         let lines = stretch.lines[from..].iter();
         let id = &self.follower.facts().id;
         let is_within = |placed: &&Placed| self.times.hold(placed.place.stamp);
         let encoded = if from == 0 && lines.clone().all(|placed| is_within(&placed)) {
             let encode = || self.encoding.encode(id, lines);
-            stretch.encoded.get(&self.encoding, encode)
+            let followers = self.follower.followers();
+            stretch.encoded.get(&self.encoding, followers, encode)
         } else {
             self.encoding.encode(id, lines.filter(is_within))
         };

@@ -39,7 +39,7 @@ pub struct Stretch {
     pub lines: Vec<Placed>,
     /// Where the container stopped behind them: its runs that began until then are over.
     pub stopped: Option<Nanos>,
-    /// All of the lines as events.
+    /// The lines as events, in the encodings asked for.
     pub encoded: encoding::Kept,
     memory: Memory,
     came: Instant,
@@ -73,7 +73,8 @@ impl Stretch {
             placed.line.bytes = text.split_to(placed.line.bytes.len());
         }
         lines.shrink_to_fit();
-        // Text, and text as events, mostly in one encoding; with as many as are kept it is two and a half times as much.
+        // Text, and text as events, mostly in one encoding; each further one that is
+        // kept takes as much again as its events.
         let size = 2 * len + lines.len() * (size_of::<Placed>() + 96) + size_of::<Self>();
         let gauge = gauge!(metric::RING_BYTES);
         #[expect(clippy::cast_precision_loss, reason = "no stretch has 2^52 bytes")]

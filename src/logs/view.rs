@@ -48,14 +48,11 @@ impl PartialEq for Rules {
             source,
             strip_ansi,
             secrets,
-            grep: _,
+            grep,
             regex,
             without_time,
         } = self;
-        let needles = |rules: &Self| -> Vec<_> {
-            let needles = rules.grep.iter().map(|grep| grep.needle().to_vec());
-            needles.collect()
-        };
+        let is_alike = |(one, other): (&Finder<'_>, &Finder<'_>)| one.needle() == other.needle();
         (source, strip_ansi, secrets, without_time)
             == (
                 &other.source,
@@ -63,7 +60,8 @@ impl PartialEq for Rules {
                 &other.secrets,
                 &other.without_time,
             )
-            && needles(self) == needles(other)
+            && grep.len() == other.grep.len()
+            && grep.iter().zip(&other.grep).all(is_alike)
             && regex.as_ref().map(Regex::as_str) == other.regex.as_ref().map(Regex::as_str)
     }
 }

@@ -47,28 +47,48 @@ fn those_alike_are_shared_while_someone_uses_them() {
 fn what_is_shared_is_made_once() {
     let (all, kept) = (Encodings::default(), Kept::default());
     let made = Cell::new(0);
-    let get = |encoding: &Arc<Encoding>, text| {
-        let encoded = kept.get(encoding, || {
+    let get = |encoding: &Arc<Encoding>, followers, text| {
+        let encoded = kept.get(encoding, followers, || {
             made.set(made.get() + 1);
             encoded(text)
         });
         assert_eq!(encoded.bytes, text);
     };
     let alone = all.share(encoding(Dialect::Named, "alone"));
-    get(&alone, "alone");
-    get(&alone, "alone");
+    get(&alone, 1, "alone");
+    get(&alone, 1, "alone");
     assert_eq!(made.take(), 2);
-    let names = ["a", "b", "c", "d", "e"];
-    let shared = names.map(|name| [(); 2].map(|()| all.share(encoding(Dialect::Named, name))));
-    for ([one, other], name) in shared.iter().zip(names) {
-        get(one, name);
-        get(other, name);
+    let pair = |name| [(); 2].map(|()| all.share(encoding(Dialect::Named, name)));
+    let few = ["a", "b", "c"];
+    let pairs = few.map(pair);
+    for ([one, other], name) in pairs.iter().zip(few) {
+        get(one, 100, name);
+        get(other, 100, name);
     }
     // The last one finds no place.
-    assert_eq!(made.take(), KEPT + 2);
-    let [[one, _], ..] = &shared;
-    get(one, "a");
+    assert_eq!(made.take(), 2 + 2);
+    // But what many use does.
+    let many = ["d", "e"];
+    for ([one, other], name) in many.map(pair).iter().zip(many) {
+        get(one, 5, name);
+        get(other, 5, name);
+    }
+    assert_eq!(made.take(), 2);
+    get(&pairs[0][0], 100, "a");
     assert_eq!(made.take(), 0);
+}
+
+#[test]
+fn what_is_kept_takes_no_more_than_it_is() {
+    let mut places = Places::new(true);
+    let lines = [(); 300].map(|()| {
+        let line = Line::bare("a line with an a");
+        let place = places.next(&line, None);
+        Placed { line, place }
+    });
+    let made = encoding(Dialect::Named, "a").encode("0123456789ab", lines.iter());
+    let (len, bytes) = (made.bytes.len(), made.bytes.try_into_mut().unwrap());
+    assert!(bytes.capacity() <= len + len / 4, "{}", bytes.capacity());
 }
 
 #[test]

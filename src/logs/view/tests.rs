@@ -183,3 +183,47 @@ fn lets_others_have_their_turn_while_nothing_is_found() {
     assert_eq!(found.text(), b"found");
     assert!(shown.next().now_or_never().unwrap().is_none());
 }
+
+#[test]
+fn views_are_alike_only_if_all_their_rules_are() {
+    let secrets = |variable: &str| {
+        let env = Env(vec![variable.into()]);
+        Redaction::new(true, &[]).secrets(&env, false)
+    };
+    let rules = || Rules {
+        source: Some(Source::Stdout),
+        strip_ansi: true,
+        secrets: secrets("KEY=hunter2"),
+        grep: grep(&["a", "b"]),
+        regex: regex("c"),
+        without_time: true,
+    };
+    let view = View::new(rules());
+    assert_eq!(view, View::new(rules()));
+    let change = |how: fn(&mut Rules)| {
+        let mut rules = rules();
+        how(&mut rules);
+        rules
+    };
+    let with_secrets = |variable| Rules {
+        secrets: secrets(variable),
+        ..rules()
+    };
+    for other in [
+        change(|rules| rules.source = None),
+        change(|rules| rules.source = Some(Source::Stderr)),
+        change(|rules| rules.strip_ansi = false),
+        change(|rules| rules.secrets = None),
+        with_secrets("KEY=hunter3"),
+        with_secrets("TOKEN=hunter2"),
+        change(|rules| rules.grep = grep(&["a"])),
+        change(|rules| rules.grep = grep(&["a", "c"])),
+        change(|rules| rules.grep = grep(&["a", "b", "c"])),
+        change(|rules| rules.regex = None),
+        change(|rules| rules.regex = regex("d")),
+        change(|rules| rules.without_time = false),
+        Rules::default(),
+    ] {
+        assert_ne!(view, View::new(other.clone()), "{other:?}");
+    }
+}
