@@ -5,18 +5,20 @@
 //! So it does not matter where the ring begins, what is written meanwhile, or how slow the client is;
 //! whoever falls out of the ring reads what is missing from the engine and joins again.
 
+mod history;
+
 use std::{sync::Arc, time::Duration};
 
 use metrics::counter;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 
+use self::history::{Aim, History};
 use super::{
-    LogError,
-    cursor::{Cursor, Nanos, Place},
+    cursor::{Nanos, Place},
     encoding::Encoding,
     feed::{Patience, WaitsForStarts},
     hub::{Busy, Hub, Membership, Source, Turn},
-    reading::{From, Next, Reading, Times},
+    reading::{From, Times},
     ring::{Ended, Found, Listener, Position, Sought},
     stretch::{Gap, Stretch},
 };
@@ -29,15 +31,8 @@ use crate::{
 /// that the engine is asked, which is right too, but costs it more.
 const FIRST_LINES: Duration = Duration::from_millis(250);
 
-/// How long the lines of one time are counted. After that they are known by their text.
-const COUNTING: Duration = Duration::from_secs(2);
-
 /// How long a client waits for its turn to read, before it is told to come back later.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// The pauses between tries to read from the engine.
-const PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Where a client begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,29 +107,6 @@ enum Phase {
     Over,
 }
 
-#[derive(Debug)]
-struct History {
-    reading: Reading,
-    from: From,
-    turn: Turn,
-    aim: Aim,
-    /// The last line of this read.
-    last: Option<Place>,
-}
-
-/// What is read for.
-#[derive(Clone, Debug)]
-enum Aim {
-    /// The lines.
-    Lines,
-    /// The place of the last line, to go on behind.
-    End,
-    /// The same, since that read gave none within its times; one of them may have been written meanwhile.
-    EndOf(From),
-    /// The same, since the client's line is gone and was of a time to come.
-    EndBefore(Place),
-}
-
 impl Follower {
     /// Follows a container from `start`, and with `restarts` also beyond its stops. What was written before
     /// is told from what is new, by [`Step::Live`]; reliably so where `in_order`, at the price of reading
@@ -168,7 +140,7 @@ impl Follower {
             live_from: None,
             was_live: false,
             patience: Patience::default(),
-            pause: PAUSE,
+            pause: history::PAUSE,
         };
         let (from, aim) = match start {
             Start::After(place) => {
@@ -195,44 +167,9 @@ impl Follower {
             Err(_) => return Err(Busy::of_readers().into()),
         };
         // Now, so that the engine's refusal becomes the answer.
-        let mut reading = this.source.open(&this.facts, &from, false).await?;
-        // Later, if the engine takes its time: then they are known by their text.
-        if let (From::Tail(Tail::Lines(_), _), Aim::Lines) = (&from, &aim)
-            && let Ok(Some(time)) = timeout(FIRST_LINES, reading.only_time()).await
-        {
-            reading = this.counted(reading, time, &from).await?;
-        }
-        this.phase = Phase::Reading(Box::new(History {
-            reading,
-            from,
-            turn,
-            aim,
-            last: None,
-        }));
+        let reading = this.first_reading(&from, &aim).await?;
+        this.phase = Phase::Reading(Box::new(History::new(reading, from, turn, aim)));
         Ok(this)
-    }
-
-    /// The last lines of a log again, where they begin with more than one of the same time: from the first
-    /// of that time on, so that it is known which of them the client has got.
-    async fn counted(
-        &self,
-        reading: Reading,
-        time: Nanos,
-        from: &From,
-    ) -> Result<Reading, engine::Error> {
-        let From::Tail(Tail::Lines(many), times) = from else {
-            return Ok(reading);
-        };
-        drop(reading);
-        let since = From::since(time, *times);
-        let all = self.source.open(&self.facts, &since, false).await?;
-        // A log may hold more of one time than can be counted while a client waits for its answer.
-        let Ok(Ok(all)) = timeout(COUNTING, all.count()).await else {
-            return self.source.open(&self.facts, from, false).await;
-        };
-        let mut reading = self.source.open(&self.facts, &since, false).await?;
-        reading.skip(all.saturating_sub((*many).into()));
-        Ok(reading)
     }
 
     /// An encoding that is shared with who uses the like of it.
@@ -315,149 +252,9 @@ impl Follower {
         }
     }
 
-    fn want(&mut self, from: From, aim: Aim) {
-        self.phase = Phase::Wanting(from, aim, Instant::now(), None);
-    }
-
     /// The client has got the line at this place, or is to go on as if it had.
     fn reach(&mut self, place: Place) {
         (self.at, self.is_gone) = (Some(place), false);
-    }
-
-    /// All that the client has not got.
-    fn rest(&self) -> From {
-        match self.at {
-            None => From::Tail(Tail::All, Times::default()),
-            Some(place) if self.is_gone => From::Beyond(place),
-            Some(place) => From::After(place),
-        }
-    }
-
-    /// Bears a failed read and tries again later, or not.
-    fn bear(&mut self, error: LogError, from: From, aim: Aim) -> Option<Step> {
-        if error.says_gone() {
-            return Some(Step::End(Ended::Closed));
-        }
-        if !self.patience.bears(&error) {
-            return Some(Step::End(Ended::Failed(Arc::new(error))));
-        }
-        self.phase = Phase::Wanting(from, aim, Instant::now() + self.pause, None);
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-        None
-    }
-
-    async fn begin(&mut self) -> Option<Step> {
-        let Phase::Wanting(from, aim, due, turn) = &mut self.phase else {
-            return None;
-        };
-        sleep_until(*due).await;
-        if turn.is_none() {
-            *turn = Some(self.member.turn().await);
-        }
-        let opened = self.source.open(&self.facts, from, false).await;
-        let (from, aim, turn) = (from.clone(), aim.clone(), turn.take()?);
-        match opened {
-            Ok(reading) => {
-                self.phase = Phase::Reading(Box::new(History {
-                    reading,
-                    from,
-                    turn,
-                    aim,
-                    last: None,
-                }));
-                None
-            }
-            Err(error) => self.bear(error.into(), from, aim),
-        }
-    }
-
-    async fn read(&mut self) -> Option<Step> {
-        let Phase::Reading(history) = &mut self.phase else {
-            return None;
-        };
-        match history.reading.next().await {
-            Ok(Next::Lines(stretch)) => {
-                self.patience.renew();
-                self.pause = PAUSE;
-                let place = stretch.last()?;
-                history.last = Some(place);
-                let Aim::Lines = history.aim else {
-                    return None;
-                };
-                let is_over = history.turn.is_over();
-                self.reach(place);
-                if let Some(position) = self.place_in_ring(&place) {
-                    self.join(position);
-                } else if is_over {
-                    self.want(From::After(place), Aim::Lines);
-                }
-                Some(Step::Lines(Arc::new(stretch), 0))
-            }
-            Ok(Next::Missing(before)) => {
-                let place = self.at?;
-                self.is_gone = true;
-                if place.is_ahead() {
-                    let end = From::Tail(Tail::Lines(1), Times::default());
-                    self.want(end, Aim::EndBefore(place));
-                } else {
-                    self.want(From::Beyond(place), Aim::Lines);
-                }
-                let after = Cursor::new(&self.facts.id, place);
-                Some(Step::Gap(Gap { after, before }))
-            }
-            Ok(Next::End) => {
-                let last = history.last.or(history.reading.found());
-                let gave = history.last.is_some();
-                let (from, aim) = (history.from.clone(), history.aim.clone());
-                self.read_to_its_end(from, aim, last, gave);
-                None
-            }
-            Err(error) => {
-                let (from, aim) = (history.from.clone(), history.aim.clone());
-                let from = match (&aim, history.last) {
-                    (Aim::Lines, Some(last)) => From::After(last),
-                    _ => from,
-                };
-                self.bear(error, from, aim)
-            }
-        }
-    }
-
-    /// Goes on behind a read whose last line is known, if it had or found one.
-    fn read_to_its_end(&mut self, from: From, aim: Aim, last: Option<Place>, gave: bool) {
-        match (aim, last) {
-            (Aim::Lines, None) => {
-                // Nothing within the times wanted; still it must be known where that was.
-                if let (From::Tail(tail, times), None) = (&from, self.at)
-                    && !times.are_all()
-                {
-                    let end = From::Tail(Tail::Lines(1), Times::default());
-                    let aim = match tail {
-                        Tail::Lines(0) => Aim::End,
-                        _ => Aim::EndOf(from),
-                    };
-                    return self.want(end, aim);
-                }
-            }
-            (Aim::EndOf(from), Some(place)) => {
-                self.reach(place);
-                if let From::Tail(_, times) = &from
-                    && times.hold(place.stamp)
-                {
-                    return self.want(from, Aim::Lines);
-                }
-            }
-            (Aim::EndBefore(gone), Some(place)) if place.stamp >= gone.stamp => {
-                return self.want(From::Beyond(gone), Aim::Lines);
-            }
-            (_, Some(place)) => self.reach(place),
-            (_, None) => {}
-        }
-        if self.at.is_none() && self.member.ring().is_empty() {
-            self.was_empty = true;
-            self.member.feed().saw_nothing();
-        }
-        self.phase = Phase::Seeking(gave);
     }
 
     async fn seek(&mut self) -> Option<Step> {

@@ -1,0 +1,235 @@
+//! What a follower reads from the engine: what was written before, and what the ring no longer has.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::{FIRST_LINES, Follower, Phase, Step};
+use crate::{
+    engine::{self, Tail},
+    logs::{
+        LogError,
+        cursor::{Cursor, Place},
+        hub::Turn,
+        reading::{From, Next, Reading, Times},
+        ring::Ended,
+        stretch::Gap,
+    },
+};
+
+/// How long the lines of one time are counted. After that they are known by their text.
+const COUNTING: Duration = Duration::from_secs(2);
+
+/// The pauses between tries to read from the engine.
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// A read that is under way.
+#[derive(Debug)]
+pub(super) struct History {
+    reading: Reading,
+    from: From,
+    turn: Turn,
+    aim: Aim,
+    /// The last line of this read.
+    last: Option<Place>,
+}
+
+impl History {
+    pub(super) fn new(reading: Reading, from: From, turn: Turn, aim: Aim) -> Self {
+        Self {
+            reading,
+            from,
+            turn,
+            aim,
+            last: None,
+        }
+    }
+}
+
+/// What is read for.
+#[derive(Clone, Debug)]
+pub(super) enum Aim {
+    /// The lines.
+    Lines,
+    /// The place of the last line, to go on behind.
+    End,
+    /// The same, since that read gave none within its times; one of them may have been written meanwhile.
+    EndOf(From),
+    /// The same, since the client's line is gone and was of a time to come.
+    EndBefore(Place),
+}
+
+impl Follower {
+    /// Begins to read what is wanted at first, so that the engine's refusal becomes the client's answer.
+    pub(super) async fn first_reading(
+        &self,
+        from: &From,
+        aim: &Aim,
+    ) -> Result<Reading, engine::Error> {
+        let mut reading = self.source.open(&self.facts, from, false).await?;
+        // Later, if the engine takes its time: then they are known by their text.
+        if let (From::Tail(Tail::Lines(many), times), Aim::Lines) = (from, aim)
+            && let Ok(Some(time)) = timeout(FIRST_LINES, reading.only_time()).await
+        {
+            // What is open is of no use, and the engine has few to give.
+            drop(reading);
+            let since = From::since(time, *times);
+            reading = match self.counted(&since, *many).await? {
+                Some(counted) => counted,
+                None => self.source.open(&self.facts, from, false).await?,
+            };
+        }
+        Ok(reading)
+    }
+
+    /// The last lines of a log that begin with more than one of the same time: read `since` the first of that time, so that it
+    /// is known which of them the client has got. None where there are more than can be counted while a client waits for
+    /// its answer.
+    async fn counted(&self, since: &From, many: u32) -> Result<Option<Reading>, engine::Error> {
+        let all = self.source.open(&self.facts, since, false).await?;
+        let Ok(Ok(all)) = timeout(COUNTING, all.count()).await else {
+            return Ok(None);
+        };
+        let mut reading = self.source.open(&self.facts, since, false).await?;
+        reading.skip(all.saturating_sub(many.into()));
+        Ok(Some(reading))
+    }
+
+    /// Is going to read from the engine, at once.
+    pub(super) fn want(&mut self, from: From, aim: Aim) {
+        self.phase = Phase::Wanting(from, aim, Instant::now(), None);
+    }
+
+    /// All that the client has not got.
+    pub(super) fn rest(&self) -> From {
+        match self.at {
+            None => From::Tail(Tail::All, Times::default()),
+            Some(place) if self.is_gone => From::Beyond(place),
+            Some(place) => From::After(place),
+        }
+    }
+
+    /// Bears a failed read and tries again later, or not.
+    fn bear(&mut self, error: LogError, from: From, aim: Aim) -> Option<Step> {
+        if error.says_gone() {
+            return Some(Step::End(Ended::Closed));
+        }
+        if !self.patience.bears(&error) {
+            return Some(Step::End(Ended::Failed(Arc::new(error))));
+        }
+        self.phase = Phase::Wanting(from, aim, Instant::now() + self.pause, None);
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        None
+    }
+
+    /// Opens a read that is due.
+    pub(super) async fn begin(&mut self) -> Option<Step> {
+        let Phase::Wanting(from, aim, due, turn) = &mut self.phase else {
+            return None;
+        };
+        sleep_until(*due).await;
+        if turn.is_none() {
+            *turn = Some(self.member.turn().await);
+        }
+        let opened = self.source.open(&self.facts, from, false).await;
+        let (from, aim, turn) = (from.clone(), aim.clone(), turn.take()?);
+        match opened {
+            Ok(reading) => {
+                self.phase = Phase::Reading(Box::new(History::new(reading, from, turn, aim)));
+                None
+            }
+            Err(error) => self.bear(error.into(), from, aim),
+        }
+    }
+
+    /// Takes what has been read.
+    pub(super) async fn read(&mut self) -> Option<Step> {
+        let Phase::Reading(history) = &mut self.phase else {
+            return None;
+        };
+        match history.reading.next().await {
+            Ok(Next::Lines(stretch)) => {
+                self.patience.renew();
+                self.pause = PAUSE;
+                let place = stretch.last()?;
+                history.last = Some(place);
+                let Aim::Lines = history.aim else {
+                    return None;
+                };
+                let is_over = history.turn.is_over();
+                self.reach(place);
+                if let Some(position) = self.place_in_ring(&place) {
+                    self.join(position);
+                } else if is_over {
+                    self.want(From::After(place), Aim::Lines);
+                }
+                Some(Step::Lines(Arc::new(stretch), 0))
+            }
+            Ok(Next::Missing(before)) => {
+                let place = self.at?;
+                self.is_gone = true;
+                if place.is_ahead() {
+                    let end = From::Tail(Tail::Lines(1), Times::default());
+                    self.want(end, Aim::EndBefore(place));
+                } else {
+                    self.want(From::Beyond(place), Aim::Lines);
+                }
+                let after = Cursor::new(&self.facts.id, place);
+                Some(Step::Gap(Gap { after, before }))
+            }
+            Ok(Next::End) => {
+                let last = history.last.or(history.reading.found());
+                let gave = history.last.is_some();
+                let (from, aim) = (history.from.clone(), history.aim.clone());
+                self.read_to_its_end(from, aim, last, gave);
+                None
+            }
+            Err(error) => {
+                let (from, aim) = (history.from.clone(), history.aim.clone());
+                let from = match (&aim, history.last) {
+                    (Aim::Lines, Some(last)) => From::After(last),
+                    _ => from,
+                };
+                self.bear(error, from, aim)
+            }
+        }
+    }
+
+    /// Goes on behind a read whose last line is known, if it had or found one.
+    fn read_to_its_end(&mut self, from: From, aim: Aim, last: Option<Place>, gave: bool) {
+        match (aim, last) {
+            (Aim::Lines, None) => {
+                // Nothing within the times wanted; still it must be known where that was.
+                if let (From::Tail(tail, times), None) = (&from, self.at)
+                    && !times.are_all()
+                {
+                    let end = From::Tail(Tail::Lines(1), Times::default());
+                    let aim = match tail {
+                        Tail::Lines(0) => Aim::End,
+                        _ => Aim::EndOf(from),
+                    };
+                    return self.want(end, aim);
+                }
+            }
+            (Aim::EndOf(from), Some(place)) => {
+                self.reach(place);
+                if let From::Tail(_, times) = &from
+                    && times.hold(place.stamp)
+                {
+                    return self.want(from, Aim::Lines);
+                }
+            }
+            (Aim::EndBefore(gone), Some(place)) if place.stamp >= gone.stamp => {
+                return self.want(From::Beyond(gone), Aim::Lines);
+            }
+            (_, Some(place)) => self.reach(place),
+            (_, None) => {}
+        }
+        if self.at.is_none() && self.member.ring().is_empty() {
+            self.was_empty = true;
+            self.member.feed().saw_nothing();
+        }
+        self.phase = Phase::Seeking(gave);
+    }
+}
