@@ -49,8 +49,7 @@ impl Rounds {
         let round = |place: &Place| {
             place.runtime.spawn(async {
                 // What comes from another thread may be run before what waits here; once it has yielded, it comes behind that
-                // and one look at the sockets, and then behind what those have woken.
-                yield_now().await;
+                // and behind what one look at the sockets has woken.
                 yield_now().await;
             })
         };
