@@ -86,6 +86,38 @@ async fn hides_them_from_all_where_that_is_configured() {
 }
 
 #[tokio::test]
+async fn hides_them_from_those_who_ask_among_others_who_follow() {
+    let host = Host::start().await;
+    let name = "redacted-among-others";
+    let script = "while [ ! -e /go ]; do sleep 0.1; done; echo it is $DB_PASSWORD; sleep 600";
+    host.engine.run(name, &SECRET, script).await;
+    // Two of each, since what is made once for many is where one could get what is another's.
+    let views = [
+        ("", "it is hunter2"),
+        ("&ansi=strip", "it is hunter2"),
+        ("&ansi=strip&redact=env", "it is [redacted DB_PASSWORD]"),
+    ];
+    let mut streams = Vec::new();
+    for (view, shown) in [views, views].concat() {
+        for route in ["logs?follow=true&tail=0", "logs/stream?tail=0"] {
+            let path = format!("/containers/{name}/{route}{view}");
+            streams.push((host.agent.sse(&path).await, shown));
+        }
+    }
+    host.engine.docker(&["exec", name, "touch", "/go"]).await;
+    for (stream, shown) in &mut streams {
+        let line = loop {
+            let data = stream.next(SOON).await.unwrap().json();
+            if let Some(line) = data.get("line").or(data.get("log")) {
+                break text(line.as_str().unwrap()).to_owned();
+            }
+        };
+        assert_eq!(line, *shown);
+    }
+    host.engine.remove(name).await;
+}
+
+#[tokio::test]
 async fn hides_them_in_files_and_in_the_logs_of_many() {
     let host = Host::start().await;
     let names = ["redacted-a", "redacted-b"];
