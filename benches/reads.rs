@@ -89,6 +89,14 @@ impl Server {
         }
     }
 
+    /// What nginx answers itself.
+    fn own_answer(nginx: &Proxy, key: &str) -> Self {
+        Self {
+            address: Address::Tcp(nginx.own),
+            ..Self::proxy("nginx, `return 200`", nginx, key)
+        }
+    }
+
     fn paths(&self, what: What, ids: &[String]) -> Vec<String> {
         let (list, end) = match self.is_agent {
             true => ("/containers", ""),
@@ -350,13 +358,15 @@ async fn at_once(list: &[u8], inspect: &[u8], ids: &[String]) -> Vec<report::Row
     let agent = quiet(host).start().await;
     let nginx = Proxy::nginx(&engine.socket(), &agent.key, None);
     let haproxy = Proxy::haproxy(&engine.socket(), &agent.key, None);
+    let own = Server::own_answer(&nginx, &agent.key);
     let servers = [
         &Server::agent(&agent),
         &Server::proxy("nginx", &nginx, &agent.key),
+        &own,
         &Server::proxy("HAProxy", &haproxy, &agent.key),
     ];
     let both = measure(&servers, What::Health, ids, 64, None);
-    print("`GET /` through, 64 connections, both cores for all", &both);
+    print("`GET /`, 64 connections, both cores for all", &both);
     drop((agent, nginx, haproxy, engine));
 
     let engine = Instant::start(list, inspect, Some(1));
@@ -366,11 +376,7 @@ async fn at_once(list: &[u8], inspect: &[u8], ids: &[String]) -> Vec<report::Row
     let agent = builder.args_before(&["-c", "0", program]).start().await;
     let nginx = Proxy::nginx(&engine.socket(), &agent.key, Some(0));
     let haproxy = Proxy::haproxy(&engine.socket(), &agent.key, Some(0));
-    let own = Server {
-        name: "nginx, `return 200`",
-        address: Address::Tcp(nginx.own),
-        ..Server::proxy("", &nginx, &agent.key)
-    };
+    let own = Server::own_answer(&nginx, &agent.key);
     let servers = [
         &Server::agent(&agent),
         &Server::proxy("nginx", &nginx, &agent.key),
@@ -393,6 +399,12 @@ async fn at_once(list: &[u8], inspect: &[u8], ids: &[String]) -> Vec<report::Row
             both[0].per_second,
             both[1].per_second,
             "2",
+            true,
+        ),
+        (
+            "`GET /`, nginx's `return 200` to nginx as a proxy, to compare",
+            format!("{:.2}", both[2].per_second / both[1].per_second),
+            "",
             true,
         ),
         ratio(
