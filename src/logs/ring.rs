@@ -120,6 +120,8 @@ struct State {
     /// The number of the oldest.
     first: u64,
     size: usize,
+    /// How many bytes there may be, as was last said.
+    most: usize,
     /// All bytes ever pushed, and how many of them the fastest follower has taken.
     pushed: u64,
     taken: u64,
@@ -140,8 +142,8 @@ impl State {
     }
 
     /// Whether the reader is too far ahead of all who take.
-    fn is_full(&self, size: usize) -> bool {
-        self.pushed - self.taken > AHEAD.min(size as u64 / 2)
+    fn is_full(&self) -> bool {
+        self.pushed - self.taken > AHEAD.min(self.most as u64 / 2)
     }
 
     /// Whether the ring's end is the log's end, as far as can be known.
@@ -150,7 +152,7 @@ impl State {
             return false;
         };
         if newest.age() >= QUIET {
-            return !self.is_full(RING);
+            return !self.is_full();
         }
         let recently = now() - nanos(QUIET);
         newest
@@ -198,6 +200,7 @@ impl Ring {
         }
         {
             let mut state = self.state();
+            state.most = size;
             state.fresh += stretch.size();
             state.size += stretch.size();
             state.pushed += stretch.size() as u64;
@@ -217,7 +220,7 @@ impl Ring {
             let taken = self.taken.notified();
             {
                 let state = self.state();
-                if !state.is_full(size) {
+                if !state.is_full() {
                     return;
                 }
             }
@@ -423,7 +426,7 @@ impl Default for Ring {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::mpsc, thread};
+    use std::{sync::mpsc, thread, time::Instant};
 
     use tokio::{runtime::Builder, sync::oneshot};
 
@@ -482,6 +485,25 @@ mod tests {
         assert!(!fast.await.unwrap());
         drop(release);
         thread.join().unwrap()
+    }
+
+    #[tokio::test]
+    async fn is_not_settled_while_its_reader_is_held_up() {
+        let ring = Ring::new();
+        let mut places = Places::new(true);
+        let mut lines = || {
+            let mut stretch = stretch(&mut places);
+            stretch.came = Instant::now().checked_sub(QUIET).unwrap();
+            stretch
+        };
+        // Smaller than it may be, as where there are many.
+        let size = 2 * lines().size();
+        ring.push(lines(), size).await;
+        assert!(ring.is_settled());
+        let held_up = timeout(Duration::from_millis(1), ring.push(lines(), size)).await;
+        assert!(held_up.is_err());
+        assert!(!ring.is_settled());
+        assert!(ring.tail(1).is_none());
     }
 
     #[tokio::test]

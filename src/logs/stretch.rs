@@ -42,7 +42,7 @@ pub struct Stretch {
     /// The lines as events, in the encodings asked for.
     pub encoded: encoding::Kept,
     memory: Memory,
-    came: Instant,
+    pub(super) came: Instant,
 }
 
 /// Counts the memory that a stretch takes.
