@@ -170,6 +170,11 @@ impl Reading {
         self.found
     }
 
+    /// The place of the last line without a newline that the log ends with.
+    pub fn open_end(&self) -> Option<Place> {
+        self.open.last().map(|placed| placed.place)
+    }
+
     /// The lines without a newline that the log ends with, for whoever knows that they do not go on.
     pub fn rest(&mut self) -> Option<Stretch> {
         let rest = std::mem::take(&mut self.open);

@@ -44,6 +44,33 @@ fn strings(texts: &[&str]) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn counts_a_last_line_without_a_newline() {
+    let host = Host::start().await;
+    let name = "views-open-end";
+    host.ran(name, &[], "seq 1 50; printf open").await;
+    let expected = ["49", "50", "open"];
+    for tail in 0..=3 {
+        let shown = host.shown_texts(name, &format!("tail={tail}")).await;
+        assert_eq!(shown, expected[3 - tail..], "{tail}");
+    }
+    host.engine.remove(name).await;
+    // Of both outputs.
+    let name = "views-open-ends";
+    let script = "seq 1 50; printf out; sleep 0.1; printf err >&2";
+    host.ran(name, &[], script).await;
+    for tail in 0..=3 {
+        for route in ["logs/stream?", "logs?follow=true&"] {
+            let path = format!("/containers/{name}/{route}tail={tail}");
+            let events = host.events(&path).await;
+            let old = |(_, data): &&(_, String)| data.contains("Z 4") || data.contains("Z 3");
+            assert_eq!(events.iter().filter(old).count(), 0, "{path}");
+            assert!(events.len() <= 3 + 2, "{path}: {events:?}");
+        }
+    }
+    host.engine.remove(name).await;
+}
+
+#[tokio::test]
 async fn shows_one_output_of_two() {
     let host = Host::start().await;
     let name = "views-outputs";

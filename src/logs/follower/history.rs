@@ -17,6 +17,9 @@ use crate::{
     },
 };
 
+/// So many pieces of lines without a newline are as good as a whole log of them.
+const MOST_OPEN: u32 = 1 << 20;
+
 /// How long the lines of one time are counted. After that they are known by their text.
 const COUNTING: Duration = Duration::from_secs(2);
 
@@ -182,7 +185,11 @@ impl Follower {
                 let last = history.last.or(history.reading.found());
                 let gave = history.last.is_some();
                 let (from, aim) = (history.from.clone(), history.aim.clone());
-                self.read_to_its_end(from, aim, last, gave);
+                let open = history.reading.open_end();
+                match open.filter(|_| last.is_none()) {
+                    Some(open) => self.read_open_lines_only(from, aim, open),
+                    None => self.read_to_its_end(from, aim, last, gave),
+                }
                 None
             }
             Err(error) => {
@@ -194,6 +201,27 @@ impl Follower {
                 self.bear(error, from, aim)
             }
         }
+    }
+
+    /// Goes on behind a read that had nothing but lines without a newline, the last of them at `open`: they come again
+    /// once they have ended. Where the log's end was read, what is before them must be known, or all of them
+    /// would seem to be new.
+    fn read_open_lines_only(&mut self, from: From, aim: Aim, open: Place) {
+        let From::Tail(Tail::Lines(many), times) = &from else {
+            return self.read_to_its_end(from, aim, None, false);
+        };
+        // Whoever wants none gets none, if it goes on nowhere.
+        let wants_none = matches!(aim, Aim::End) && *many == 1;
+        if wants_none && !self.facts.state.running {
+            return self.read_to_its_end(from, aim, Some(open), false);
+        }
+        let is_for_lines = matches!(aim, Aim::Lines);
+        if *many > MOST_OPEN || (is_for_lines && !times.are_all()) {
+            return self.read_to_its_end(from, aim, None, false);
+        }
+        // The engine counts the pieces of a line.
+        let more = From::Tail(Tail::Lines(many.saturating_mul(8).max(8)), *times);
+        self.want(more, if is_for_lines { Aim::End } else { aim });
     }
 
     /// Goes on behind a read whose last line is known, if it had or found one.
