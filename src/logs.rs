@@ -22,6 +22,7 @@ pub mod rounds;
 pub mod sse;
 pub mod stretch;
 pub mod terminal;
+mod until;
 pub mod view;
 
 use bytes::{Bytes, BytesMut};

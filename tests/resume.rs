@@ -8,6 +8,7 @@ mod killed;
 mod many;
 mod many_cursors;
 mod many_members;
+mod places;
 mod runs;
 mod same_time;
 mod shared;

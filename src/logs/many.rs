@@ -22,7 +22,7 @@ use futures_util::{
     future::BoxFuture,
     stream::{FuturesUnordered, unfold},
 };
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 
@@ -37,8 +37,9 @@ use super::{
     follower::{FollowError, Follower, Step},
     hub::Hub,
     reading::Times,
-    sse::{CLOSE, COMMENT, HEARTBEAT, until},
+    sse::{CLOSE, COMMENT, HEARTBEAT},
     stretch::Gap,
+    until::Until,
 };
 use crate::engine::{self, ContainerId, Engine, Facts, Tail, events::Listener};
 
@@ -108,6 +109,9 @@ pub struct Many {
     /// Events that are ready.
     out: BytesMut,
     quiet: Instant,
+    until: Until,
+    /// Whether all were live at some time.
+    was_live: bool,
     stop: CancellationToken,
     sent: Sent,
     ended: bool,
@@ -136,6 +140,7 @@ impl Many {
     ) -> Result<Self, OpenError> {
         // First, so that nothing happens unseen.
         let news = engine.listen();
+        let until = Until::new(wanted.times.until);
         let finder = Finder::new(engine, hub, wanted);
         let mut this = Self {
             finder: Arc::new(finder),
@@ -148,6 +153,8 @@ impl Many {
             looking: None,
             out: BytesMut::from("event: connected\ndata: {\"status\":\"connected\"}\n\n"),
             quiet: Instant::now() + HEARTBEAT,
+            until,
+            was_live: false,
             stop,
             sent,
             ended: false,
@@ -223,6 +230,23 @@ impl Many {
             if self.merge() {
                 continue;
             }
+            if !self.was_live && self.are_all_live() {
+                // Of a client that comes back before it has got a line this is all that it knows.
+                self.was_live = true;
+                self.say_place();
+                continue;
+            }
+            // Not among what is waited for, since logs that are written all the time would never let it have its turn.
+            if self.quiet <= Instant::now() {
+                self.out.extend_from_slice(COMMENT);
+                self.say_place();
+                continue;
+            }
+            let left = self.until.left().filter(|_| self.are_all_live());
+            if left == Some(Duration::ZERO) {
+                self.close();
+                continue;
+            }
             let look = self.look.unwrap_or_else(far);
             tokio::select! {
                 // First, since logs that are written all the time would never let it have its turn.
@@ -241,11 +265,8 @@ impl Many {
                 }
                 Some((id, came)) = self.steps.next() => self.take(id, came),
                 () = self.finder.hub.is_waited_for(), if self.may_let_go() => self.let_go(),
-                () = until(self.finder.wanted.times.until), if self.are_all_live() => self.close(),
-                () = sleep_until(self.quiet) => {
-                    self.quiet = Instant::now() + HEARTBEAT;
-                    return Some(Bytes::from_static(COMMENT));
-                }
+                () = sleep(left.unwrap_or_default()), if left.is_some() => {}
+                () = sleep_until(self.quiet) => {}
             }
         }
     }

@@ -4,24 +4,28 @@
 //! stream says when it has ended, and why, by an event, and by a comment now and then that it is alive:
 //! proxies cut connections that are quiet for long.
 
-use std::{future::pending, sync::Arc, time::Duration};
+use std::{future::ready, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::unfold;
 use jiff::Timestamp;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::{
+    task::yield_now,
+    time::{Instant, sleep, sleep_until},
+};
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Line, LogError,
     batch::{Sent, json_string},
-    cursor::{Nanos, Place, write_cursor},
+    cursor::{Cursor, Nanos, Place, write_cursor},
     encoding::Encoding,
     follower::{Follower, Step},
     reading::Times,
     ring::Ended,
     stretch::{Gap, Placed, Stretch},
+    until::Until,
 };
 
 /// How long a stream may be quiet before a comment is sent.
@@ -112,6 +116,7 @@ pub struct Events {
     follower: Follower,
     encoding: Arc<Encoding>,
     times: Times,
+    until: Until,
     stop: CancellationToken,
     sent: Sent,
     opening: Option<Bytes>,
@@ -136,6 +141,7 @@ impl Events {
             encoding: follower.share(encoding),
             follower,
             times,
+            until: Until::new(times.until),
             stop,
             sent,
             opening: Some(opening).filter(|opening| !opening.is_empty()),
@@ -157,20 +163,27 @@ impl Events {
             return Some(opening);
         }
         loop {
+            // Not among what is waited for, since a log that is written all the time would never let it have its turn.
+            if self.quiet <= Instant::now() {
+                self.quiet = Instant::now() + HEARTBEAT;
+                let place = self.place();
+                return Some([COMMENT, &place].concat().into());
+            }
+            let left = self.until.left().filter(|_| self.follower.is_live());
+            let is_over = left == Some(Duration::ZERO);
             let step = tokio::select! {
-                // First, since a log that is written all the time would never let it have its turn.
+                // First, for the same reason.
                 biased;
                 () = self.stop.cancelled() => Step::End(Ended::Closed),
+                () = ready(()), if is_over => Step::End(Ended::Closed),
                 step = self.follower.next() => step,
-                () = sleep_until(self.quiet) => {
-                    self.quiet = Instant::now() + HEARTBEAT;
-                    return Some(Bytes::from_static(COMMENT));
-                }
-                () = until(self.times.until), if self.follower.is_live() => Step::End(Ended::Closed),
+                () = sleep_until(self.quiet) => continue,
+                () = sleep(left.unwrap_or_default()), if left.is_some() => continue,
             };
             let bytes = match step {
                 Step::Lines(stretch, from) => self.lines(&stretch, from),
-                Step::Live => continue,
+                // Of a client that comes back before it has got a line this is all that it knows.
+                Step::Live => self.place(),
                 // Clients that do not know the name of the event do not see it.
                 Step::Gap(gap) => format!("event: gap\ndata: {}\n\n", gap_data(&gap)).into(),
                 Step::End(how) => {
@@ -183,6 +196,8 @@ impl Events {
                 self.sent.count_bytes(bytes.len());
                 return Some(bytes);
             }
+            // Nothing of that is wanted; a search may have taken long for it.
+            yield_now().await;
         }
     }
 }
@@ -192,6 +207,9 @@ impl Events {
     fn lines(&mut self, stretch: &Stretch, from: usize) -> Bytes {
         let lines = stretch.lines[from..].iter();
         let id = &self.follower.facts().id;
+        if self.follower.is_live() {
+            self.until.saw(&stretch.lines[from..]);
+        }
         let is_within = |placed: &&Placed| self.times.hold(placed.place.stamp);
         let encoded = if from == 0 && lines.clone().all(|placed| is_within(&placed)) {
             let encode = || self.encoding.encode(id, lines);
@@ -204,6 +222,14 @@ impl Events {
         encoded.bytes
     }
 
+    /// Where the client is, which has seen all that it wants up to there. Without data it is no event, but a client that comes
+    /// back goes on there.
+    fn place(&self) -> Bytes {
+        let id = &self.follower.facts().id;
+        let place = self.follower.at().map(|place| Cursor::new(id, place));
+        place.map_or_else(Bytes::new, |place| format!("id: {place}\n\n").into())
+    }
+
     /// The last event.
     fn end(&self, how: &Ended) -> Bytes {
         match how {
@@ -214,13 +240,4 @@ impl Events {
             }
         }
     }
-}
-
-/// Waits for a time; for ever where there is none.
-pub(super) async fn until(time: Option<Timestamp>) {
-    let Some(time) = time else {
-        return pending().await;
-    };
-    let left = time.duration_since(Timestamp::now());
-    sleep(left.try_into().unwrap_or_default()).await;
 }

@@ -32,6 +32,9 @@ impl Many {
         let Some(member) = self.members.get_mut(id) else {
             return;
         };
+        if member.live {
+            self.until.saw(lines);
+        }
         let container = json!({ "id": id, "name": name(&member.facts) });
         let mut sent = 0;
         for Placed { line, place } in lines {
@@ -59,6 +62,24 @@ impl Many {
             sent += 1;
         }
         self.sent.count_lines(sent);
+    }
+
+    /// Writes where the client is in all logs. Without data it is no event, but a client that comes back goes on there.
+    pub(super) fn say_place(&mut self) {
+        let mut places = String::new();
+        for member in self.members.values() {
+            let len = places.len();
+            if len > 0 {
+                places.push(',');
+            }
+            let is_written = member.write_cursor(&mut places);
+            if !is_written.expect("a String takes everything") {
+                places.truncate(len);
+            }
+        }
+        if !places.is_empty() {
+            write!(self.out, "id: {places}\n\n").expect("a buffer takes everything");
+        }
     }
 
     /// Writes who came or went.

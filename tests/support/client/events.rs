@@ -100,6 +100,21 @@ impl EventStream {
         self.parser.last_id.as_deref()
     }
 
+    /// Reads until there is something that a client that reconnects would send; events that come first are kept as by
+    /// [`comment`](Self::comment).
+    pub async fn id(&mut self, deadline: Duration) -> String {
+        let read = async {
+            loop {
+                if let Some(id) = self.last_id() {
+                    return id.to_owned();
+                }
+                let chunk = self.open.chunk().await.expect("the stream is still open");
+                self.ready.extend(self.parser.push(&chunk.unwrap()));
+            }
+        };
+        super::wait::within("an id", deadline, read).await
+    }
+
     /// The last `retry:`, in milliseconds.
     pub fn retry(&self) -> Option<u64> {
         self.parser.retry

@@ -1,0 +1,84 @@
+//! When a stream ends that is wanted up to a time.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
+
+use super::{reading::Times, stretch::Placed};
+
+/// How long a line may be on its way from the container to the client, at most, while none of the same time comes.
+const ON_ITS_WAY: SignedDuration = SignedDuration::from_secs(1);
+
+/// The end of a stream: a while after its time, and after the last line that was early enough.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Until {
+    time: Option<Timestamp>,
+    /// When the last such line has come.
+    came: Option<Instant>,
+}
+
+impl Until {
+    /// Up to `time`; without, the stream has no end.
+    pub(super) fn new(time: Option<Timestamp>) -> Self {
+        Self { time, came: None }
+    }
+
+    /// These lines have come, of what is written now. What was written long before does not show what is on its way.
+    pub(super) fn saw(&mut self, lines: &[Placed]) {
+        let Some(until) = self.time else {
+            return;
+        };
+        let times = Times {
+            since: None,
+            until: Some(until),
+        };
+        if lines.iter().any(|placed| times.hold(placed.place.stamp)) {
+            self.came = Some(Instant::now());
+        }
+    }
+
+    /// How long it is until the end if nothing more comes, if there is one.
+    pub(super) fn left(&self) -> Option<Duration> {
+        let time = self.time?.duration_since(Timestamp::now());
+        let after_time = time.saturating_add(ON_ITS_WAY);
+        let after_line = self.came.map(|came| {
+            let quiet = SignedDuration::try_from(came.elapsed());
+            ON_ITS_WAY - quiet.unwrap_or(ON_ITS_WAY)
+        });
+        let left = after_time.max(after_line.unwrap_or(after_time));
+        Some(left.try_into().unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logs::{Line, cursor::Places};
+
+    /// A line that was written so long before `time`.
+    fn line(time: Timestamp, before: SignedDuration) -> Placed {
+        let stamp = format!("{:.9} ", time - before);
+        let line = Line {
+            stamp: stamp.len(),
+            ..Line::bare(format!("{stamp}text"))
+        };
+        let place = Places::new(true).next(&line, None);
+        Placed { line, place }
+    }
+
+    #[test]
+    fn waits_for_lines_that_are_on_their_way() {
+        assert_eq!(Until::new(None).left(), None);
+        let second = SignedDuration::from_secs(1);
+        let time = Timestamp::now() - 2 * ON_ITS_WAY;
+        let mut until = Until::new(Some(time));
+        assert_eq!(until.left(), Some(Duration::ZERO));
+        until.saw(&[line(time, -second)]);
+        assert_eq!(until.left(), Some(Duration::ZERO), "it is later");
+        until.saw(&[line(time, -second), line(time, second)]);
+        assert!(until.left().unwrap() > Duration::ZERO);
+        let ahead = Until::new(Some(Timestamp::now() + 10 * second));
+        assert!(ahead.left().unwrap() > Duration::from_secs(10));
+    }
+}
