@@ -185,6 +185,18 @@ fn lets_others_have_their_turn_while_nothing_is_found() {
 }
 
 #[test]
+fn searches_no_more_of_a_line_than_may_take_long() {
+    let view = View::new(Rules {
+        regex: regex("needle"),
+        ..Rules::default()
+    });
+    for (at, is_found) in [(SEARCHED - 6, true), (SEARCHED - 5, false)] {
+        let text = ["x".repeat(at).as_str(), "needle"].concat();
+        assert_eq!(view.show(Line::bare(text)).is_some(), is_found, "{at}");
+    }
+}
+
+#[test]
 fn views_are_alike_only_if_all_their_rules_are() {
     let secrets = |variable: &str| {
         let env = Env(vec![variable.into()]);
