@@ -1,4 +1,4 @@
-//! What the followers of a container get of its lines, made once for all who get the same.
+//! What the followers of a container get of its lines, made once for those who get the same.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use super::{View, sse::Dialect, stretch::Placed};
 
 /// How many encodings of the same lines are kept, half of them for whoever comes first. The others are for what more than a
-/// third of the followers use, which no more than two can be, so that a few do not take the place of many.
+/// fifth of the followers use, which no more than four can be, so that a few do not take the place of many.
 const KEPT: usize = 4;
 
 /// How lines become events: what is shown of them, and in which dialect.
@@ -105,8 +105,16 @@ impl Kept {
     ) -> Encoded {
         let users = Arc::strong_count(encoding);
         if users > 1 {
-            let is_for_many = users * 3 > followers;
+            let is_for_many = users * 5 > followers;
             let slots = self.0.get_or_init(Box::default);
+            let of = |slot: &Slot| Some(slot.get()?.0.as_ptr());
+            if let Some((_, encoded)) = slots
+                .iter()
+                .find(|slot| of(slot) == Some(Arc::as_ptr(encoding)))
+                .and_then(OnceLock::get)
+            {
+                return encoded.get_or_init(encode).clone();
+            }
             for slot in if is_for_many {
                 &slots[..]
             } else {
