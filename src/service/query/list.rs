@@ -10,6 +10,10 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
+use super::{
+    log::{once, read_bool},
+    time::digits,
+};
 use crate::{engine::ListQuery, service::Error};
 
 /// The filters of the engine that are handed on, whose values it checks itself.
@@ -30,21 +34,19 @@ pub struct ListParams {
 }
 
 impl ListParams {
-    /// Reads `all`, `limit`, `size`, `fields`, and the engine's filters, each any number of times.
+    /// Reads `all`, `limit` and `size`, `fields` and the engine's filters, the latter any number of times.
     ///
     /// # Errors
     ///
     /// [`Error::Bad`] for a parameter that is unknown, or not what it should be.
     pub fn parse(query: &str) -> Result<Self, Error> {
         let mut params = Self::default();
+        let (mut all, mut size) = (None, None);
         for (name, value) in parse(query.as_bytes()) {
             match name.as_ref() {
-                "all" => params.query.all = flag("all", &value)?,
-                "size" => params.query.size = flag("size", &value)?,
-                "limit" => match value.parse() {
-                    Ok(limit) if limit > 0 => params.query.limit = Some(limit),
-                    _ => return Err(bad("The parameter limit must be a number from 1 on.")),
-                },
+                "all" => once(&mut all, &name, read_bool(&value))?,
+                "size" => once(&mut size, &name, read_bool(&value))?,
+                "limit" => once(&mut params.query.limit, &name, read_limit(&value))?,
                 "fields" => params.fields.get_or_insert_default().add(&value)?,
                 name => match FILTERS.iter().find(|filter| **filter == name) {
                     Some(filter) if !value.is_empty() => {
@@ -58,6 +60,8 @@ impl ListParams {
                 },
             }
         }
+        let query = &mut params.query;
+        (query.all, query.size) = (all.unwrap_or(query.all), size.unwrap_or(query.size));
         let filters: usize = params.query.filters.values().map(Vec::len).sum();
         let fields = params.fields.as_ref().map_or(0, |fields| fields.0.len());
         if filters + fields > MAX {
@@ -71,12 +75,9 @@ fn bad(message: impl Into<String>) -> Error {
     Error::Bad(message.into())
 }
 
-fn flag(name: &str, value: &str) -> Result<bool, Error> {
-    match value {
-        "true" | "1" => Ok(true),
-        "false" | "0" => Ok(false),
-        _ => Err(bad(format!("The parameter {name} must be true or false."))),
-    }
+fn read_limit(value: &str) -> Result<u32, &'static str> {
+    let limit = digits(value).and_then(|digits| digits.parse().ok());
+    limit.filter(|limit| *limit > 0).ok_or("a number from 1 on")
 }
 
 /// The members of an object that are wanted.
@@ -191,6 +192,9 @@ mod tests {
             "limit=0",
             "limit=-1",
             "limit=x",
+            "limit=%2B5",
+            "limit=1&limit=2",
+            "all=true&all=false",
             "size=",
             "label=",
             "fields=",

@@ -164,7 +164,7 @@ fn checked<T, W: Display>(name: &str, value: Result<T, W>) -> Result<T, Error> {
     value.map_err(|want| Error::Bad(format!("The parameter {name} must be {want}.")))
 }
 
-fn read_bool(value: &str) -> Result<bool, &'static str> {
+pub(super) fn read_bool(value: &str) -> Result<bool, &'static str> {
     match value {
         "true" | "1" => Ok(true),
         "false" | "0" => Ok(false),
