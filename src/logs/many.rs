@@ -10,7 +10,7 @@ mod steps;
 mod write;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashSet, VecDeque},
     future::pending,
     sync::Arc,
     time::Duration,
@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     finder::{Finder, Known, Look},
     member::Member,
+    steps::Part,
 };
 use super::{
     View,
@@ -106,6 +107,8 @@ pub struct Many {
     look: Option<Instant>,
     /// That look. It goes on beside all else, since an engine may take long.
     looking: Option<BoxFuture<'static, Result<Look, engine::Error>>>,
+    /// Lines that are sent a part at a time.
+    parts: VecDeque<Part>,
     /// Events that are ready.
     out: BytesMut,
     quiet: Instant,
@@ -151,6 +154,7 @@ impl Many {
             news,
             look: None,
             looking: None,
+            parts: VecDeque::new(),
             out: BytesMut::from("event: connected\ndata: {\"status\":\"connected\"}\n\n"),
             quiet: Instant::now() + HEARTBEAT,
             until,
@@ -226,6 +230,10 @@ impl Many {
             }
             if self.ended {
                 return None;
+            }
+            if let Some(part) = self.parts.pop_front() {
+                self.send_part(part);
+                continue;
             }
             if self.merge() {
                 continue;

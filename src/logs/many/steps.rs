@@ -10,7 +10,7 @@ use super::{
         cursor::{Cursor, Nanos},
         follower::{Follower, Start, Step},
         ring::Ended,
-        stretch::Gap,
+        stretch::{Gap, Stretch},
     },
     Came, Many,
     finder::from,
@@ -18,7 +18,39 @@ use super::{
     write::container,
 };
 
+/// The most bytes of cursors of others that are written at once, about.
+const MOST: usize = 64 * 1024;
+
+/// The bytes of a cursor, about.
+const CURSOR: usize = 40;
+
+/// Lines of one container, from one on.
+pub(super) struct Part {
+    id: String,
+    /// It goes on once they are sent.
+    follower: Follower,
+    stretch: Arc<Stretch>,
+    at: usize,
+}
+
+/// How many lines are sent at once, each of which comes with a cursor of each of so many containers.
+fn part_len(members: usize) -> usize {
+    (MOST / (members.max(1) * CURSOR)).max(1)
+}
+
 impl Many {
+    /// Sends some of the lines and keeps the rest for later.
+    pub(super) fn send_part(&mut self, part: Part) {
+        let end = part.at + part_len(self.members.len());
+        let end = end.min(part.stretch.lines.len());
+        self.send(&part.id, &part.stretch.lines[part.at..end]);
+        if end < part.stretch.lines.len() {
+            self.parts.push_front(Part { at: end, ..part });
+        } else {
+            self.wait_for(part.id, part.follower);
+        }
+    }
+
     pub(super) fn wait_for(&mut self, id: String, mut follower: Follower) {
         if let Some(member) = self.members.get_mut(&id) {
             member.state = State::Waiting;
@@ -118,8 +150,12 @@ impl Many {
                     if member.merges && !member.live {
                         member.hold(follower, stretch, begin + at);
                     } else {
-                        self.send(&id, &stretch.lines[begin + at..]);
-                        self.wait_for(id, follower);
+                        self.parts.push_back(Part {
+                            id,
+                            follower,
+                            stretch,
+                            at: begin + at,
+                        });
                     }
                 }
                 Sought::Later => self.wait_for(id, follower),
@@ -172,5 +208,17 @@ impl Many {
         let after = Cursor::new(id, first);
         self.find_gap(&Gap { after, before });
         Some(from(&first))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_cursors_are_written_for_few_lines_at_once() {
+        assert_eq!(part_len(super::super::MAX_MEMBERS), 6);
+        assert_eq!(part_len(usize::MAX / CURSOR), 1);
+        assert!(part_len(0) > 1000);
     }
 }
