@@ -55,16 +55,24 @@ impl Settings {
         }
     }
 
-    /// The lines that are wanted, followed or not, of so much of the log's end if the query does not say.
+    /// The lines that are wanted, as of now, of so much of the log's end if the query does not say.
     async fn lines(
         &self,
         engine: &Engine,
         id: &ContainerId,
         params: &LogParams,
-        follow: bool,
         tail: Tail,
     ) -> Result<impl Stream<Item = Result<Line, LogError>> + Unpin + use<>, Error> {
-        let log = engine.logs(id, &params.query(follow, tail)).await?;
+        if params
+            .after
+            .as_deref()
+            .is_some_and(|after| !after.is_empty())
+        {
+            let message =
+                "The parameter after is for streams: what is no stream ends where the log does.";
+            return Err(Error::Bad(message.into()));
+        }
+        let log = engine.logs(id, &params.query(tail)).await?;
         let view = params.view(&log.facts.config.env, &self.redaction);
         Ok(view.of(logs::lines(log, self.max_line)))
     }
@@ -77,7 +85,7 @@ pub(super) async fn logs(engine: &Engine, settings: &Settings, question: &Questi
         return events(engine, settings, question, &params, ONCE, Dialect::Unnamed).await;
     }
     let id = question.name()?;
-    let lines = settings.lines(engine, &id, &params, false, ONCE).await?;
+    let lines = settings.lines(engine, &id, &params, ONCE).await?;
     let sent = Sent::begin(question.route.template);
     let json = Batch::new(lines, Json::default(), Json::OPENING, sent);
     let media_type = HeaderValue::from_static("application/json");
@@ -148,9 +156,7 @@ pub(super) async fn many(engine: &Engine, settings: &Settings, question: &Questi
 pub(super) async fn download(engine: &Engine, settings: &Settings, question: &Question) -> Answer {
     let params = LogParams::parse(question.query())?;
     let id = question.name()?;
-    let lines = settings
-        .lines(engine, &id, &params, false, Tail::All)
-        .await?;
+    let lines = settings.lines(engine, &id, &params, Tail::All).await?;
     let sent = Sent::begin(question.route.template);
     let (media_type, ending, body) = match params.format {
         Format::Text => {

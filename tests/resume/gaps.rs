@@ -38,6 +38,13 @@ async fn refuses_cursors_that_are_broken_or_of_another_container() {
         let events = host.agent.sse(&path).await.rest(SOON).await;
         assert_eq!(events.iter().filter_map(line_of).count(), 2);
     }
+    // What is no stream does not go on.
+    for route in ["logs?", "logs/download?"] {
+        for (after, status) in [(&*cursor, 400), ("x", 400), ("", 200)] {
+            let path = format!("/containers/cursor-a/{route}after={after}");
+            assert_eq!(host.agent.get(&path).await.status, status, "{path}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -109,12 +109,12 @@ impl LogParams {
         })
     }
 
-    /// What to ask the engine for, where `tail` says how much of the log's end if the query does not.
+    /// What to ask the engine for, as of now, where `tail` says how much of the log's end if the query does not.
     ///
     /// Both outputs, even where one is wanted: else `tail` would count that one's lines.
-    pub fn query(&self, follow: bool, tail: Tail) -> LogQuery {
+    pub fn query(&self, tail: Tail) -> LogQuery {
         LogQuery {
-            follow,
+            follow: false,
             tail: self.tail.unwrap_or(tail),
             since: self.since,
             until: self.until,

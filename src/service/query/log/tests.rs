@@ -6,9 +6,7 @@ use super::*;
 use crate::logs::Line;
 
 fn read(query: &str) -> LogQuery {
-    LogParams::parse(query)
-        .unwrap()
-        .query(false, Tail::Lines(1000))
+    LogParams::parse(query).unwrap().query(Tail::Lines(1000))
 }
 
 /// What is shown of a text on standard output, or nothing.
