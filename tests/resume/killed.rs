@@ -16,7 +16,13 @@ const LINES: usize = 16_000;
 /// What a client reaches: the agent that runs now, if one does.
 pub(super) type Now = Arc<RwLock<Option<Agent>>>;
 
-/// Follows with breaks at moments that its number makes, until it has the line that says that it was the last.
+/// Whether the last line is here of either output: an engine that was away may read one of them long before the other.
+fn is_done(client: &Client) -> bool {
+    let is_end = |line: &&String| line.ends_with(" end");
+    client.lines.last().filter(is_end).is_some() && client.lines.iter().filter(is_end).count() == 2
+}
+
+/// Follows with breaks at moments that its number makes, until it has all.
 async fn follow(now: Now, number: usize) -> Client {
     let path = match number % 2 {
         0 => "/containers/writer/logs/stream?tail=all&restarts=follow",
@@ -24,12 +30,6 @@ async fn follow(now: Now, number: usize) -> Client {
     };
     let mut client = Client::default();
     let mut moment = number as u64;
-    let is_done = |client: &Client| {
-        client
-            .lines
-            .last()
-            .is_some_and(|line| line.ends_with(" end"))
-    };
     while !is_done(&client) {
         let now = now.read().await;
         let Some(agent) = now.as_ref() else {
@@ -87,10 +87,11 @@ async fn each_client_ends_with_the_engines_own_log() {
     let builder = builder.env("RUST_LOG", "info,middleware=warn");
     let agent = builder.start().await;
     let now: Now = Arc::new(RwLock::new(Some(agent)));
-    // To both outputs, with pauses that make it last, and a last line that is told by its end.
+    // To both outputs, with pauses that make it last, and last lines that are told by their ends.
     let script = format!(
         "i=0; while [ $i -lt {LINES} ]; do echo out $i; echo err $i >&2; i=$((i+1)); \
-         [ $((i % 2000)) -ne 0 ] || sleep 0.3; done; sleep 1; echo the end; sleep 600"
+         [ $((i % 2000)) -ne 0 ] || sleep 0.3; done; sleep 1; \
+         echo the end; echo the end >&2; sleep 600"
     );
     engine.run("writer", &[], &script).await;
     let clients: Vec<_> = (0..CLIENTS)
