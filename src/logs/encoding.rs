@@ -107,12 +107,8 @@ impl Kept {
         if users > 1 {
             let is_for_many = users * 5 > followers;
             let slots = self.0.get_or_init(Box::default);
-            let of = |slot: &Slot| Some(slot.get()?.0.as_ptr());
-            if let Some((_, encoded)) = slots
-                .iter()
-                .find(|slot| of(slot) == Some(Arc::as_ptr(encoding)))
-                .and_then(OnceLock::get)
-            {
+            let mut known = slots.iter().filter_map(OnceLock::get);
+            if let Some((_, encoded)) = known.find(|(of, _)| of.as_ptr() == Arc::as_ptr(encoding)) {
                 return encoded.get_or_init(encode).clone();
             }
             for slot in if is_for_many {

@@ -220,7 +220,7 @@ impl Follower {
             return self.read_to_its_end(from, aim, None, false);
         }
         // The engine counts the pieces of a line.
-        let more = From::Tail(Tail::Lines(many.saturating_mul(8).max(8)), *times);
+        let more = From::Tail(Tail::Lines(many * 8), *times);
         self.want(more, if is_for_lines { Aim::End } else { aim });
     }
 

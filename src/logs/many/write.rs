@@ -19,16 +19,7 @@ use crate::{engine::Facts, telemetry::name as metric};
 impl Many {
     /// Sends lines of one container, each with a cursor of all.
     pub(super) fn send(&mut self, id: &str, lines: &[Placed]) {
-        let mut others = String::new();
-        for (other, member) in &self.members {
-            let is_written = other != id
-                && member
-                    .write_cursor(&mut others)
-                    .expect("a String takes everything");
-            if is_written {
-                others.push(',');
-            }
-        }
+        let others = self.cursors_but(Some(id));
         let Some(member) = self.members.get_mut(id) else {
             return;
         };
@@ -66,20 +57,24 @@ impl Many {
 
     /// Writes where the client is in all logs. Without data it is no event, but a client that comes back goes on there.
     pub(super) fn say_place(&mut self) {
-        let mut places = String::new();
-        for member in self.members.values() {
-            let len = places.len();
-            if len > 0 {
-                places.push(',');
-            }
-            let is_written = member.write_cursor(&mut places);
-            if !is_written.expect("a String takes everything") {
-                places.truncate(len);
+        if let Some(all) = self.cursors_but(None).strip_suffix(',') {
+            write!(self.out, "id: {all}\n\n").expect("a buffer takes everything");
+        }
+    }
+
+    /// The cursors of all containers but this one, with a comma behind each.
+    fn cursors_but(&self, id: Option<&str>) -> String {
+        let mut cursors = String::new();
+        for (other, member) in &self.members {
+            let is_written = Some(&**other) != id
+                && member
+                    .write_cursor(&mut cursors)
+                    .expect("a String takes everything");
+            if is_written {
+                cursors.push(',');
             }
         }
-        if !places.is_empty() {
-            write!(self.out, "id: {places}\n\n").expect("a buffer takes everything");
-        }
+        cursors
     }
 
     /// Writes who came or went.

@@ -103,16 +103,9 @@ impl EventStream {
     /// Reads until there is something that a client that reconnects would send; events that come first are kept as by
     /// [`comment`](Self::comment).
     pub async fn id(&mut self, deadline: Duration) -> String {
-        let read = async {
-            loop {
-                if let Some(id) = self.last_id() {
-                    return id.to_owned();
-                }
-                let chunk = self.open.chunk().await.expect("the stream is still open");
-                self.ready.extend(self.parser.push(&chunk.unwrap()));
-            }
-        };
-        super::wait::within("an id", deadline, read).await
+        let is_there = |parser: &Parser| parser.last_id.is_some();
+        self.until("an id", deadline, is_there).await;
+        self.parser.last_id.clone().unwrap()
     }
 
     /// The last `retry:`, in milliseconds.
@@ -123,12 +116,18 @@ impl EventStream {
     /// Reads until a comment has come that had not been seen; events that come first are kept for [`next`](Self::next).
     pub async fn comment(&mut self, deadline: Duration) {
         let seen = self.comments();
+        let is_there = |parser: &Parser| parser.comments != seen;
+        self.until("a comment", deadline, is_there).await;
+    }
+
+    /// Reads until this has come, and keeps the events.
+    async fn until(&mut self, what: &str, deadline: Duration, is_there: impl Fn(&Parser) -> bool) {
         let read = async {
-            while self.parser.comments == seen {
+            while !is_there(&self.parser) {
                 let chunk = self.open.chunk().await.expect("the stream is still open");
                 self.ready.extend(self.parser.push(&chunk.unwrap()));
             }
         };
-        super::wait::within("a comment", deadline, read).await;
+        super::wait::within(what, deadline, read).await;
     }
 }
