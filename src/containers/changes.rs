@@ -81,6 +81,9 @@ fn in_one_line(json: Bytes) -> Bytes {
     bytes.collect()
 }
 
+/// Members whose elements the engine lists in another order each time.
+const UNORDERED: [&str; 2] = ["Ports", "Mounts"];
+
 /// What is different in `new`. Of the containers that are `touched`, whatever is.
 pub(super) fn changes<'a>(
     old: &'a [Listed],
@@ -110,7 +113,9 @@ fn differ(old: &[u8], new: &[u8]) -> bool {
     };
     let statuses = (old.remove("Status"), new.remove("Status"));
     let same = |(old, new): ((&&str, &&RawValue), (&&str, &&RawValue))| {
-        old.0 == new.0 && old.1.get() == new.1.get()
+        old.0 == new.0
+            && (old.1.get() == new.1.get()
+                || UNORDERED.contains(old.0) && are_reordered(old.1.get(), new.1.get()))
     };
     if old.len() != new.len() || !old.iter().zip(&new).all(same) {
         return true;
@@ -120,6 +125,17 @@ fn differ(old: &[u8], new: &[u8]) -> bool {
         (None, None) => false,
         _ => true,
     }
+}
+
+/// Whether two arrays have the same elements.
+fn are_reordered(old: &str, new: &str) -> bool {
+    let [old, new] = [old, new].map(|array| {
+        let elements: Vec<&RawValue> = serde_json::from_str(array).ok()?;
+        let mut elements: Vec<&str> = elements.into_iter().map(RawValue::get).collect();
+        elements.sort_unstable();
+        Some(elements)
+    });
+    old.is_some() && old == new
 }
 
 /// Whether a status may have come of another by time alone.
@@ -197,6 +213,25 @@ mod tests {
         ));
         assert!(differ(br#"{"Id":"a"}"#, &one(up, "")));
         assert!(differ(b"{", &one(up, "")));
+    }
+
+    #[test]
+    fn another_order_of_ports_or_mounts_is_no_change() {
+        for name in ["Ports", "Mounts"] {
+            let of = |array: &str| one("Up 1 second", &format!(",\"{name}\":{array}"));
+            let old = of(r#"[{"a":1},{"a":1},{"b":[2,3]}]"#);
+            assert!(!differ(&old, &of(r#"[{"b":[2,3]},{"a":1},{"a":1}]"#)));
+            for other in [
+                r#"[{"b":[2,3]},{"a":1}]"#,
+                r#"[{"b":[2,3]},{"b":[2,3]},{"a":1}]"#,
+                r#"[{"b":[3,2]},{"a":1},{"a":1}]"#,
+                "null",
+            ] {
+                assert!(differ(&old, &of(other)), "{other}");
+            }
+        }
+        let of = |array: &str| one("Up 1 second", &format!(",\"Names\":{array}"));
+        assert!(differ(&of(r#"["a","b"]"#), &of(r#"["b","a"]"#)));
     }
 
     fn list(json: &str) -> Vec<Listed> {

@@ -16,7 +16,7 @@ use crate::engine::{
     events::{Event, Listener, Step},
 };
 
-/// When to look once more after the last event. The engine tells of a container's end, for one, before its
+/// How long after the last event to look once more. The engine tells of a container's end, for one, before its
 /// list shows that, and tells nothing after.
 const AGAIN: [Duration; 3] = [GATHER, Duration::from_secs(1), Duration::from_secs(5)];
 
@@ -47,8 +47,8 @@ const IMAGES: [&str; 7] = ["delete", "import", "load", "pull", "remove", "tag", 
 /// What must be listed, and when.
 struct Plan {
     due: Option<Instant>,
-    /// How often it was looked again since the last event.
-    again: usize,
+    /// When the last event came.
+    event: Instant,
     /// The containers that something may have happened to.
     touched: Touched,
 }
@@ -57,7 +57,7 @@ struct Plan {
 pub(super) async fn refresh(shared: Arc<Shared>, mut events: Listener, wanted: Arc<Notify>) {
     let mut plan = Plan {
         due: None,
-        again: 0,
+        event: Instant::now(),
         // What happened while nobody watched.
         touched: Touched::All,
     };
@@ -87,6 +87,13 @@ impl Plan {
         self.due = Some(self.due.map_or(now, |due| due.min(now)));
     }
 
+    /// Fixed by the event: looks that newcomers ask for in between must not take the place of these.
+    fn next_look(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let mut looks = AGAIN.iter().map(|after| self.event + *after);
+        looks.find(|look| *look > now)
+    }
+
     fn note(&mut self, step: &Step) {
         match step {
             Step::Event(event) => {
@@ -96,7 +103,7 @@ impl Plan {
             // A restart that was not told changes nothing in the list but a status.
             Step::Again | Step::Gap(_) | Step::Passed(_) => self.touched = Touched::All,
         }
-        self.again = 0;
+        self.event = Instant::now();
         self.now();
     }
 }
@@ -129,8 +136,7 @@ async fn list(shared: &Shared, plan: &mut Plan) {
                 shared.changed.send_replace(());
             }
             plan.touched = Touched::none();
-            plan.due = AGAIN.get(plan.again).map(|pause| Instant::now() + *pause);
-            plan.again += 1;
+            plan.due = plan.next_look();
             None
         }
         Err(error) => {
@@ -146,5 +152,30 @@ async fn until(due: Option<Instant>) {
     match due {
         Some(due) => sleep_until(due).await,
         None => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn looks_again_however_many_look_in_between() {
+        let event = Instant::now();
+        let mut plan = Plan {
+            due: None,
+            event,
+            touched: Touched::none(),
+        };
+        let mut looks = Vec::new();
+        // Newcomers every 50 ms, each of whom has the containers listed.
+        for _ in 0..200 {
+            plan.now();
+            looks.extend(plan.next_look().map(|look| look - event));
+            tokio::time::advance(Duration::from_millis(50)).await;
+        }
+        looks.dedup();
+        assert_eq!(looks, AGAIN);
+        assert_eq!(plan.next_look(), None);
     }
 }

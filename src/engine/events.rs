@@ -196,6 +196,7 @@ impl Listener {
         // What is not there although all of that time is, the engine does not know either.
         if feed.ring().find(id).is_none() && !feed.ring().reaches(since) {
             feed.fetch(since).await?;
+            feed.await_told(id).await;
         }
         let ring = feed.ring();
         if let Some(position) = ring.find(id) {
@@ -253,6 +254,17 @@ impl Feed {
         cutter.finish(|line| past.extend(Said::read(line)));
         self.ring().prepend(past, since);
         Ok(())
+    }
+
+    /// Waits for an event of which the engine's clock says that it comes by itself, where that is ahead of this one's.
+    async fn await_told(&self, id: Id) {
+        let mut pushed = self.pushed.subscribe();
+        let is_due = || {
+            let ring = self.ring();
+            ring.is_told(id.nanos) && ring.find(id).is_none()
+        };
+        let come = async { while is_due() && pushed.changed().await.is_ok() {} };
+        let _never = timeout(PAST, come).await;
     }
 
     /// Reads one answer to its end.

@@ -12,6 +12,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use sha2::{Digest, Sha256};
+
 use super::{Line, Source};
 
 /// How far apart in the log two lines may stand in the wrong order of their times: the engine stamps a
@@ -160,7 +162,7 @@ impl Places {
 pub enum Mark {
     /// Of a line that was read.
     Text(Text),
-    /// What a cursor holds of a whole line.
+    /// What a cursor holds of a whole line; see [`sealed`].
     Whole(u64),
     /// What it holds of a line whose beginning may not be known. Older agents held this of every line.
     Print(u32),
@@ -195,8 +197,8 @@ impl Mark {
     fn is(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Text(one), Self::Text(other)) => one.is(other),
-            (Self::Text(text), Self::Whole(hash)) | (Self::Whole(hash), Self::Text(text)) => {
-                !text.is_part && text.hash == *hash
+            (Self::Text(text), Self::Whole(seal)) | (Self::Whole(seal), Self::Text(text)) => {
+                !text.is_part && sealed(text.hash) == *seal
             }
             (Self::Text(text), Self::Print(print)) | (Self::Print(print), Self::Text(text)) => {
                 text.has(*print)
@@ -212,7 +214,8 @@ impl Mark {
     fn write(&self, f: &mut impl fmt::Write) -> fmt::Result {
         match self {
             Self::Text(text) if text.is_part => write!(f, "~{:08x}", print(text.end(), true)),
-            Self::Text(Text { hash, .. }) | Self::Whole(hash) => write!(f, "~{hash:016x}"),
+            Self::Text(Text { hash, .. }) => write!(f, "~{:016x}", sealed(*hash)),
+            Self::Whole(seal) => write!(f, "~{seal:016x}"),
             Self::Print(print) => write!(f, "~{print:08x}"),
             Self::None => Ok(()),
         }
@@ -264,6 +267,13 @@ fn hash(text: &[u8]) -> u64 {
         .fold(text.len() as u64, |hash, word| mix(hash, *word));
     let hash = mix(hash, last);
     (hash ^ (hash >> 32)).wrapping_mul(ODD) ^ (hash >> 29)
+}
+
+/// A hash as clients get it. The hash itself tells eight unknown bytes to whoever knows all else of a line, and what is
+/// redacted may be among them: from this one nothing can be computed, only guessed.
+fn sealed(hash: u64) -> u64 {
+    let digest: [u8; 32] = Sha256::digest(hash.to_le_bytes()).into();
+    u64::from_le_bytes(*digest.first_chunk().expect("it is longer"))
 }
 
 fn len(text: &[u8]) -> Option<NonZeroU32> {

@@ -6,8 +6,9 @@ mod push;
 mod selection;
 mod time;
 
-use std::str::FromStr;
+use std::{borrow::Cow, str::FromStr};
 
+use form_urlencoded::parse;
 use percent_encoding::percent_decode_str;
 
 pub use self::{
@@ -18,6 +19,17 @@ pub use self::{
 };
 use super::Error;
 use crate::engine::name::InvalidName;
+
+/// The parameters of a query, their escapes read.
+///
+/// # Errors
+///
+/// [`Error::Bad`] where they are no UTF-8: the parser would put replacement characters there, and search for these.
+fn pairs(query: &str) -> Result<impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)>, Error> {
+    let whole = percent_decode_str(query).decode_utf8();
+    whole.map_err(|_| Error::Bad("The query holds escapes that are no UTF-8.".into()))?;
+    Ok(parse(query.as_bytes()))
+}
 
 /// A name with a grammar: of a container or of an image.
 pub trait Name: FromStr<Err = InvalidName> {}
@@ -60,6 +72,21 @@ fn escapes_are_whole(segment: &str) -> bool {
 mod tests {
     use super::*;
     use crate::engine::{ContainerId, ImageName};
+
+    #[test]
+    fn refuses_a_query_that_is_no_text() {
+        for query in ["%ff", "a=%ff", "a=%c3&b=%a9", "a=1&b=%80x"] {
+            assert!(pairs(query).is_err(), "{query}");
+            assert!(LogParams::parse(&format!("tail=1&grep={query}")).is_err());
+            let read = ListParams::parse(&format!("name={query}"));
+            assert!(read.is_err_and(|error| error.to_string().contains("UTF-8")));
+        }
+        let read: Vec<_> = pairs("a=%C3%A9+%&%EF%BF%BD=1").unwrap().collect();
+        assert_eq!(
+            read,
+            [("a".into(), "é %".into()), ("\u{fffd}".into(), "1".into())]
+        );
+    }
 
     #[test]
     fn reads_the_escapes_of_a_name() {

@@ -47,6 +47,8 @@ pub(super) struct Ring {
     forgotten: Option<Nanos>,
     /// Since when all that the engine knows is here, if nothing is forgotten.
     since: Nanos,
+    /// Since when the engine tells what happens.
+    begun: Nanos,
 }
 
 impl Ring {
@@ -57,6 +59,7 @@ impl Ring {
             bytes: 0,
             forgotten: None,
             since,
+            begun: since,
         }
     }
 
@@ -67,6 +70,11 @@ impl Ring {
     /// Whether the engine need not be asked for what has happened since.
     pub(super) fn reaches(&self, since: Nanos) -> bool {
         self.since <= since || self.has_forgotten()
+    }
+
+    /// Whether what happened then comes by itself, if it is not here.
+    pub(super) fn is_told(&self, nanos: Nanos) -> bool {
+        self.begun <= nanos
     }
 
     /// Whether events were here that are not any more: the engine keeps fewer.
@@ -173,7 +181,8 @@ impl Ring {
         }
     }
 
-    /// Puts what has happened since a time in front, as much of it as there is room for.
+    /// Puts what has happened since a time in front, as much of it as there is room for; without what comes by itself: in front
+    /// of those who listen, they would never get it.
     pub(super) fn prepend(&mut self, past: Past, since: Nanos) {
         if self.has_forgotten() {
             return;
@@ -182,7 +191,10 @@ impl Ring {
         let mut older: Vec<Arc<Event>> = Vec::new();
         for said in past {
             let is_here = |event: &Arc<Event>| said.is(event);
-            if self.events().any(|(_, event)| is_here(event)) || older.iter().any(is_here) {
+            if self.is_told(said.nanos)
+                || self.events().any(|(_, event)| is_here(event))
+                || older.iter().any(is_here)
+            {
                 continue;
             }
             let same = older.iter().filter(|event| event.id.nanos == said.nanos);

@@ -3,7 +3,6 @@
 use std::{borrow::Cow, fmt};
 
 use bytes::Bytes;
-use form_urlencoded::parse;
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},
@@ -12,6 +11,7 @@ use serde_json::value::RawValue;
 
 use super::{
     log::{once, read_bool},
+    pairs,
     time::digits,
 };
 use crate::{engine::ListQuery, service::Error};
@@ -42,7 +42,7 @@ impl ListParams {
     pub fn parse(query: &str) -> Result<Self, Error> {
         let mut params = Self::default();
         let (mut all, mut size) = (None, None);
-        for (name, value) in parse(query.as_bytes()) {
+        for (name, value) in pairs(query)? {
             match name.as_ref() {
                 "all" => once(&mut all, &name, read_bool(&value))?,
                 "size" => once(&mut size, &name, read_bool(&value))?,

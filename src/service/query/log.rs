@@ -2,12 +2,14 @@
 
 use std::fmt::Display;
 
-use form_urlencoded::parse;
 use jiff::Timestamp;
 use memchr::memmem::Finder;
 use regex::bytes::{Regex, RegexBuilder};
 
-use super::time::{self, digits};
+use super::{
+    pairs,
+    time::{self, digits},
+};
 use crate::{
     engine::{Env, LogQuery, Tail},
     logs::{Redaction, Source, View, follower::Start, reading::Times, view::Rules},
@@ -65,7 +67,7 @@ impl LogParams {
             (None, None, None, None, None);
         let (mut after, mut restarts) = (None, None);
         let mut grep = Vec::new();
-        for (name, value) in parse(query.as_bytes()) {
+        for (name, value) in pairs(query)? {
             match name.as_ref() {
                 "follow" => once(&mut follow, &name, read_bool(&value))?,
                 "format" => once(&mut format, &name, read_format(&value))?,

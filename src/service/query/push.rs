@@ -1,9 +1,8 @@
 //! What a query says of a stream of what happens.
 
-use form_urlencoded::parse;
 use jiff::Timestamp;
 
-use super::{log::once, time};
+use super::{log::once, pairs, time};
 use crate::{
     engine::events::{Nanos, filter::Filter},
     service::Error,
@@ -19,7 +18,7 @@ const MAX: usize = 256;
 /// [`Error::Bad`] for any other, and where it is given twice.
 pub fn after(query: &str) -> Result<Option<String>, Error> {
     let mut after = None;
-    for (name, value) in parse(query.as_bytes()) {
+    for (name, value) in pairs(query)? {
         match name.as_ref() {
             "after" => once(&mut after, &name, Ok::<_, &str>(value.into_owned()))?,
             _ => return Err(unknown(&name)),
@@ -48,7 +47,7 @@ impl EventParams {
     pub fn parse(query: &str) -> Result<Self, Error> {
         let now = Timestamp::now();
         let (mut after, mut since, mut filter) = (None, None, Filter::default());
-        for (at, (name, value)) in parse(query.as_bytes()).enumerate() {
+        for (at, (name, value)) in pairs(query)?.enumerate() {
             if at == MAX {
                 let most = format!("A query may have {MAX} parameters.");
                 return Err(Error::Bad(most));

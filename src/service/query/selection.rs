@@ -1,7 +1,6 @@
 //! Which containers a query wants the logs of.
 
-use form_urlencoded::parse;
-
+use super::pairs;
 use crate::{logs::many::Selection, service::Error};
 
 /// The most containers and labels that a query may name.
@@ -19,7 +18,7 @@ pub fn selection(query: &str) -> Result<Selection, Error> {
     let mut selection = Selection::default();
     let (mut all, mut project) = (false, false);
     let mut labels = Vec::new();
-    for (name, value) in parse(query.as_bytes()) {
+    for (name, value) in pairs(query)? {
         match name.as_ref() {
             "container" => {
                 let bad = |error| Error::Bad(format!("{value:?} is {error}."));

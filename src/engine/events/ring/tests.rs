@@ -56,6 +56,17 @@ fn joins_what_was_before_without_repeating_it() {
 }
 
 #[test]
+fn who_listens_gets_what_another_has_asked_for_before_it_came() {
+    let mut ring = Ring::new(5);
+    ring.push(said(6, "c"));
+    let mut listener = ring.end();
+    ring.prepend(past([said(4, "a"), said(7, "d")]), 3);
+    assert!(ring.push(said(7, "d")));
+    assert!(matches!(ring.take(&mut listener), Some(Step::Event(event)) if event.id.nanos == 7));
+    assert_eq!(told(&ring), ["4.0 a", "6.0 c", "7.0 d"]);
+}
+
+#[test]
 fn forgets_the_oldest_and_says_so() {
     let mut ring = Ring::new(0);
     let mut position = ring.first;
@@ -128,7 +139,7 @@ fn says_what_is_kept_no_more_of_what_is_wanted() {
 
 #[test]
 fn says_so_where_there_was_more_before_than_there_is_room_for() {
-    let mut ring = Ring::new(9);
+    let mut ring = Ring::new(ENTRIES as i64 + 9);
     let more = (0..=ENTRIES as i64).map(|nanos| said(nanos + 1, "a"));
     ring.prepend(past(more), 0);
     assert_eq!(since(&ring, 0), (0, gap(0, 2)));
