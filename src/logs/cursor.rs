@@ -162,7 +162,7 @@ impl Places {
 pub enum Mark {
     /// Of a line that was read.
     Text(Text),
-    /// What a cursor holds of a whole line; see [`sealed`].
+    /// What a cursor holds of a whole line: its hash, sealed.
     Whole(u64),
     /// What it holds of a line whose beginning may not be known. Older agents held this of every line.
     Print(u32),
