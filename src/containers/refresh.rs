@@ -88,10 +88,9 @@ impl Plan {
     }
 
     /// Fixed by the event: looks that newcomers ask for in between must not take the place of these.
-    fn next_look(&self) -> Option<Instant> {
-        let now = Instant::now();
+    fn next_look(&self, last_began: Instant) -> Option<Instant> {
         let mut looks = AGAIN.iter().map(|after| self.event + *after);
-        looks.find(|look| *look > now)
+        looks.find(|look| *look > last_began)
     }
 
     fn note(&mut self, step: &Step) {
@@ -122,10 +121,11 @@ fn concerns(event: &Event) -> Option<&str> {
 
 async fn list(shared: &Shared, plan: &mut Plan) {
     plan.due = None;
+    let began = Instant::now();
     let (asked, begun) = {
         let mut state = shared.state();
         state.begun += 1;
-        state.last_began = Some(Instant::now());
+        state.last_began = Some(began);
         (state.asked, state.begun)
     };
     let answer = shared.engine.containers_now().await;
@@ -136,7 +136,7 @@ async fn list(shared: &Shared, plan: &mut Plan) {
                 shared.changed.send_replace(());
             }
             plan.touched = Touched::none();
-            plan.due = plan.next_look();
+            plan.due = plan.next_look(began);
             None
         }
         Err(error) => {
@@ -171,11 +171,11 @@ mod tests {
         // Newcomers every 50 ms, each of whom has the containers listed.
         for _ in 0..200 {
             plan.now();
-            looks.extend(plan.next_look().map(|look| look - event));
+            looks.extend(plan.next_look(Instant::now()).map(|look| look - event));
             tokio::time::advance(Duration::from_millis(50)).await;
         }
         looks.dedup();
         assert_eq!(looks, AGAIN);
-        assert_eq!(plan.next_look(), None);
+        assert_eq!(plan.next_look(Instant::now()), None);
     }
 }
