@@ -97,7 +97,7 @@ fn knows_whole_lines_by_all_of_their_text() {
         .to_string()
         .parse()
         .unwrap();
-    // Known to older agents and to later ones, and nothing that the text could be computed from.
+    // The same for every agent from now on, and nothing that the text could be computed from.
     let seal = sealed(hash(b"one of a hundred lines"));
     assert_eq!(told.place.mark, Mark::Whole(seal));
     assert_eq!(seal, 0x8e75_1e86_024c_152b);
