@@ -20,8 +20,7 @@ struct Stage {
     engine: RunningEngine,
     agent: Agent,
     list: Arc<Mutex<String>>,
-    /// What the engine still knows of before.
-    past: Arc<Mutex<String>>,
+    past: Arc<Mutex<Answer>>,
     /// When lists were asked for.
     lists: Arc<Mutex<Vec<Instant>>>,
     subscriptions: Handles,
@@ -31,10 +30,8 @@ impl Stage {
     async fn with(list: &str) -> Self {
         let (live, subscriptions) = Answer::handed();
         let list = Arc::new(Mutex::new(list.to_owned()));
-        let (past, lists) = (
-            Arc::<Mutex<String>>::default(),
-            Arc::<Mutex<Vec<_>>>::default(),
-        );
+        let past = Arc::new(Mutex::new(Answer::bytes(200, "")));
+        let lists = Arc::<Mutex<Vec<_>>>::default();
         let (now, before, asked) = (Arc::clone(&list), Arc::clone(&past), Arc::clone(&lists));
         let engine = ScriptedEngine::new()
             .route_fn("GET", "/containers/json", move |_| {
@@ -43,7 +40,7 @@ impl Stage {
             })
             .route_fn("GET", "/events", move |request| {
                 match request.query_value("until") {
-                    Some(_) => Answer::bytes(200, before.lock().unwrap().clone()),
+                    Some(_) => before.lock().unwrap().clone(),
                     None => live.clone(),
                 }
             })
@@ -62,6 +59,16 @@ impl Stage {
 
     fn set(&self, list: &str) {
         list.clone_into(&mut self.list.lock().unwrap());
+    }
+
+    /// What the engine knows of before.
+    fn set_past(&self, events: impl Into<String>) {
+        self.answer_past(Answer::bytes(200, events.into()));
+    }
+
+    /// How the engine tells what it knows of before.
+    fn answer_past(&self, answer: Answer) {
+        *self.past.lock().unwrap() = answer;
     }
 
     /// A stream and the subscription that it opens.

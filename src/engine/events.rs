@@ -36,8 +36,12 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How long the engine may take for the head of its answer, which is there before any event.
 const HEAD: Duration = Duration::from_secs(30);
 
-/// How long what has already happened may take to come. An engine whose clock is behind would wait.
+/// How long to wait for more of what has already happened. An engine whose clock is behind says what it knows at once, and
+/// does not end.
 const PAST: Duration = Duration::from_secs(2);
+
+/// How long all of it may take to come, until there is a gap behind it.
+const ALL_PAST: Duration = Duration::from_secs(10);
 
 /// How long the last event that is known may take to come again, until there is a gap behind it.
 const ANCHOR: Duration = Duration::from_secs(1);
@@ -243,15 +247,20 @@ impl Feed {
         let until = now().max(since);
         let path = format!("/events?since={}&until={}", Unix(since), Unix(until));
         let mut body = observe("events_since", self.raw.stream(&path)).await?;
-        let deadline = Instant::now() + PAST;
+        let deadline = Instant::now() + ALL_PAST;
         let (mut cutter, mut past) = (Cutter::default(), Past::default());
-        while let Ok(Some(frame)) = timeout_at(deadline, body.frame()).await {
+        while let Ok(Some(frame)) = timeout(PAST, body.frame()).await {
             let frame = frame.map_err(Error::broken)?;
             if let Ok(bytes) = frame.into_data() {
-                cutter.cut(&bytes, |line| past.extend(Said::read(line)));
+                cutter.cut(&bytes, |line| past.push(line.and_then(Said::read)));
+            }
+            if Instant::now() > deadline {
+                tracing::warn!("the engine's events of before do not come to an end");
+                past.push(None);
+                break;
             }
         }
-        cutter.finish(|line| past.extend(Said::read(line)));
+        cutter.finish(|line| past.push(line.and_then(Said::read)));
         self.ring().prepend(past, since);
         Ok(())
     }
@@ -291,8 +300,15 @@ impl Feed {
                 continue;
             };
             cutter.cut(&bytes, |line| {
-                let Some(said) = Said::read(line) else { return };
                 let mut ring = self.ring();
+                let Some(said) = line.and_then(Said::read) else {
+                    // Of before, or in front of a gap, if what is behind it has not been found yet.
+                    if !lost {
+                        ring.push_gap(None);
+                        self.happened.send_replace(());
+                    }
+                    return;
+                };
                 if lost {
                     let nanos = said.nanos;
                     match &anchor {

@@ -89,6 +89,15 @@ async fn time_that_passes_is_no_change_but_for_who_is_named() {
     assert_eq!(restarted.data, r#"{"Id":"a","Status":"Up 1 second"}"#);
 }
 
+/// Waits for the last look that something at that time has led to.
+async fn looks_no_more(stage: &Stage, begun: Instant) {
+    wait::until("it looks no more", SOON, async || {
+        let last = *stage.lists.lock().unwrap().last().unwrap();
+        last.duration_since(begun) >= LAST_LOOK
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn tells_a_restart_that_no_event_told_of() {
     let up = |time: &str| format!(r#"[{{"Id":"a","Status":"Up {time}"}}]"#);
@@ -104,11 +113,7 @@ async fn tells_a_restart_that_no_event_told_of() {
     let events = stage.subscriptions.next().await;
     let changed = next_is(&mut stream, "changed").await;
     assert_eq!(format!("[{}]", changed.data), up("5 minutes"));
-    wait::until("it looks no more", SOON, async || {
-        let last = *stage.lists.lock().unwrap().last().unwrap();
-        last.duration_since(begun) >= LAST_LOOK
-    })
-    .await;
+    looks_no_more(&stage, begun).await;
     // The engine does not say what happened while it was away.
     stage.set(&up("10 minutes"));
     events.abort().await;
@@ -120,6 +125,19 @@ async fn tells_a_restart_that_no_event_told_of() {
     events.send(event("create", "b", 1)).await;
     let changed = next_is(&mut stream, "changed").await;
     assert_eq!(format!("[{}]", changed.data), up("2 seconds"));
+}
+
+#[tokio::test]
+async fn looks_where_it_cannot_read_what_has_happened() {
+    let stage = Stage::with(r#"[{"Id":"a","State":"running"}]"#).await;
+    let begun = Instant::now();
+    let (mut stream, events) = stage.open(PATH).await;
+    next_is(&mut stream, "snapshot").await;
+    looks_no_more(&stage, begun).await;
+    stage.set(r#"[{"Id":"a","State":"exited"}]"#);
+    events.send(event(&"x".repeat(1 << 20), "a", 1)).await;
+    let changed = next_is(&mut stream, "changed").await;
+    assert_eq!(changed.data, r#"{"Id":"a","State":"exited"}"#);
 }
 
 #[tokio::test]

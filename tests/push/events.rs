@@ -1,8 +1,11 @@
 //! `GET /events`.
 
+use serde_json::json;
+
 use super::{Stage, event, next, next_is};
+use crate::support::fixture::{ID, inspect};
 use crate::support::scripted::Answer;
-use crate::support::wait::SOON;
+use crate::support::wait::{self, SOON};
 
 const PATH: &str = "/events";
 
@@ -24,7 +27,7 @@ async fn hands_on_each_line_wherever_it_is_torn() {
         assert_eq!(event.data, line.trim_end());
         assert_eq!(event.id.as_deref(), Some(id));
     }
-    // Several in one piece, something broken among them.
+    // Several in one piece, something broken among them: nobody knows what that would have been.
     let many = [
         event("start", "b", 10),
         "{broken\n".into(),
@@ -33,6 +36,7 @@ async fn hands_on_each_line_wherever_it_is_torn() {
     .concat();
     events.send(many).await;
     assert_eq!(next(&mut stream).await.id.as_deref(), Some("10.0"));
+    next_is(&mut stream, "gap").await;
     assert_eq!(next(&mut stream).await.id.as_deref(), Some("11.0"));
 }
 
@@ -88,6 +92,29 @@ async fn refuses_what_it_does_not_know() {
         .await;
     assert_eq!(reply.status, 400);
     assert_eq!(stage.engine.requests_to("GET", "/events").len(), 0);
+}
+
+#[tokio::test]
+async fn who_follows_all_logs_looks_for_more_where_an_event_cannot_be_read() {
+    let stage = Stage::with("[]").await;
+    let (log, _logs) = Answer::handed();
+    let facts = inspect(json!({ "Tty": false }));
+    stage.engine.route("GET", "/containers/*/json", facts);
+    stage.engine.route("GET", "/containers/*/logs", log);
+    let (mut stream, events) = stage.open("/logs/stream?all=true").await;
+    next_is(&mut stream, "connected").await;
+    // At first, and once the subscription stands.
+    wait::until("it looks no more", SOON, async || {
+        stage.lists.lock().unwrap().len() == 2
+    })
+    .await;
+    stage.set(&format!("[{{\"Id\":\"{ID}\"}}]"));
+    events.send(event(&"x".repeat(1 << 20), ID, 1)).await;
+    let joined = next_is(&mut stream, "container").await.json();
+    assert_eq!(
+        (&joined["id"], &joined["state"]),
+        (&json!(ID), &json!("joined"))
+    );
 }
 
 #[tokio::test]

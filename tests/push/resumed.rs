@@ -1,8 +1,11 @@
 //! `GET /events` from before: without holes, without repetitions, and with a gap where that cannot be.
 
+use std::time::Duration;
+
 use super::{Stage, event, next, next_is};
 use crate::support::client::EventStream;
 use crate::support::fixture::agent_on;
+use crate::support::scripted::Answer;
 
 async fn ids(stream: &mut EventStream, wanted: &[&str]) {
     for id in wanted {
@@ -21,7 +24,7 @@ fn past(seconds: std::ops::Range<i64>) -> String {
 #[tokio::test]
 async fn joins_what_the_engine_knows_to_what_is_told() {
     let stage = Stage::with("[]").await;
-    *stage.past.lock().unwrap() = past(1..5);
+    stage.set_past(past(1..5));
     let (mut stream, events) = stage.open("/events?since=2").await;
     // Both in the past and in what follows: the engine may say so.
     events.send(past(4..7)).await;
@@ -59,7 +62,7 @@ async fn outlives_the_agent() {
     ids(&mut stream, &["2000000000.0", "2000000000.1"]).await;
     drop(stream);
     events.closed().await;
-    *stage.past.lock().unwrap() = format!("{}{same}{}", past(1..2), past(3..5));
+    stage.set_past(format!("{}{same}{}", past(1..2), past(3..5)));
     let again = agent_on(&stage.engine).await;
     for (after, wanted) in [
         (
@@ -76,7 +79,7 @@ async fn outlives_the_agent() {
 #[tokio::test]
 async fn tells_a_gap_where_nobody_knows() {
     let stage = Stage::with("[]").await;
-    *stage.past.lock().unwrap() = past(5..7);
+    stage.set_past(past(5..7));
     let mut stream = stage.resume("/events", "3000000000.0").await;
     let events = stage.subscriptions.next().await;
     let gap = next_is(&mut stream, "gap").await;
@@ -85,6 +88,69 @@ async fn tells_a_gap_where_nobody_knows() {
     ids(&mut stream, &["5000000000.0", "6000000000.0"]).await;
     events.send(past(7..8)).await;
     ids(&mut stream, &["7000000000.0"]).await;
+}
+
+#[tokio::test]
+async fn tells_a_gap_where_an_event_cannot_be_read() {
+    let stage = Stage::with("[]").await;
+    let long = event(&"x".repeat(1 << 20), "a", 2_000_000_000);
+    stage.set_past([past(1..2), long.clone(), past(3..4)].concat());
+    let (mut stream, events) = stage.open("/events?since=1").await;
+    ids(&mut stream, &["1000000000.0"]).await;
+    let gap = next_is(&mut stream, "gap").await.json();
+    assert_eq!(gap["after"], "1970-01-01T00:00:01Z");
+    assert_eq!(gap["before"], "1970-01-01T00:00:03Z");
+    ids(&mut stream, &["3000000000.0"]).await;
+    for (unreadable, then) in [(long, 4), ("{\"Type\":\n".into(), 5)] {
+        events.send(unreadable).await;
+        let gap = next_is(&mut stream, "gap").await.json();
+        assert_eq!(gap["before"], serde_json::Value::Null);
+        events.send(past(then..then + 1)).await;
+        ids(&mut stream, &[&format!("{then}000000000.0")]).await;
+    }
+}
+
+/// What the engine knows of before, an event of each second from the first on, each a while after the last.
+fn drawn_out(seconds: std::ops::Range<i64>) -> Answer {
+    Answer::stream(move |writer| {
+        let seconds = seconds.clone();
+        async move {
+            for at in seconds {
+                tokio::time::sleep(Duration::from_millis(700)).await;
+                writer.send(past(at..at + 1)).await;
+            }
+        }
+    })
+}
+
+#[tokio::test]
+async fn waits_for_all_that_the_engine_knows() {
+    let stage = Stage::with("[]").await;
+    stage.answer_past(drawn_out(1..6));
+    let (mut stream, _events) = stage.open("/events?since=1").await;
+    for at in 1..6 {
+        ids(&mut stream, &[&format!("{at}000000000.0")]).await;
+    }
+}
+
+#[tokio::test]
+async fn tells_a_gap_where_what_the_engine_knows_does_not_end() {
+    let stage = Stage::with("[]").await;
+    stage.answer_past(drawn_out(1..i64::MAX / 2_000_000_000));
+    let (mut stream, events) = stage.open("/events?since=1").await;
+    let mut last = 0;
+    let gap = loop {
+        let event = next(&mut stream).await;
+        if event.name() == "gap" {
+            break event.json();
+        }
+        last += 1;
+        assert_eq!(event.id, Some(format!("{last}000000000.0")));
+    };
+    assert_eq!(gap["after"], format!("1970-01-01T00:00:{last:02}Z"));
+    assert_eq!(gap["before"], serde_json::Value::Null);
+    events.send(past(100..101)).await;
+    ids(&mut stream, &["100000000000.0"]).await;
 }
 
 #[tokio::test]
@@ -121,7 +187,7 @@ async fn goes_on_where_the_engine_broke_off() {
 #[tokio::test]
 async fn asks_the_engine_once_for_all_who_come_with_what_nobody_knows() {
     let stage = Stage::with("[]").await;
-    *stage.past.lock().unwrap() = past(5..7);
+    stage.set_past(past(5..7));
     let mut open = Vec::new();
     for number in 0..20 {
         // What is later than the first is known as well.

@@ -15,8 +15,8 @@ pub(super) struct Cutter {
 }
 
 impl Cutter {
-    /// Gives each line that these bytes complete.
-    pub(super) fn cut(&mut self, mut bytes: &[u8], mut give: impl FnMut(Bytes)) {
+    /// Gives each line that these bytes complete; none where one was too long.
+    pub(super) fn cut(&mut self, mut bytes: &[u8], mut give: impl FnMut(Option<Bytes>)) {
         while let Some(end) = memchr(b'\n', bytes) {
             self.keep(&bytes[..end]);
             self.finish(&mut give);
@@ -26,10 +26,10 @@ impl Cutter {
     }
 
     /// Gives the last line, which need not have an end.
-    pub(super) fn finish(&mut self, mut give: impl FnMut(Bytes)) {
-        let skips = std::mem::take(&mut self.skips);
-        if skips {
+    pub(super) fn finish(&mut self, mut give: impl FnMut(Option<Bytes>)) {
+        if std::mem::take(&mut self.skips) {
             tracing::warn!("the engine sent an event that is too long");
+            give(None);
         }
         // White space between JSON's tokens, but an end of line to an event stream.
         for byte in self.rest.iter_mut().filter(|byte| **byte == b'\r') {
@@ -38,7 +38,7 @@ impl Cutter {
         let line = self.rest.trim_ascii();
         if !line.is_empty() {
             // A piece of memory of its own.
-            give(Bytes::copy_from_slice(line));
+            give(Some(Bytes::copy_from_slice(line)));
         }
         self.rest.clear();
     }
@@ -57,7 +57,7 @@ impl Cutter {
 mod tests {
     use super::*;
 
-    fn lines<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Bytes> {
+    fn lines<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Option<Bytes>> {
         let (mut cutter, mut lines) = (Cutter::default(), Vec::new());
         for piece in pieces {
             cutter.cut(piece, |line| lines.push(line));
@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn finds_lines_wherever_they_are_torn() {
         let all = b"{\"a\":1}\r\n\n{\"b\":\r2}\n{\"c\":3}";
-        let wanted = ["{\"a\":1}", "{\"b\": 2}", "{\"c\":3}"];
+        let wanted = ["{\"a\":1}", "{\"b\": 2}", "{\"c\":3}"].map(|line| Some(line.into()));
         for at in 0..=all.len() {
             let (one, other) = all.split_at(at);
             assert_eq!(lines([one, other]), wanted, "{at}");
@@ -81,7 +81,7 @@ mod tests {
     fn leaves_out_a_line_that_is_too_long() {
         let long = vec![b'x'; LONGEST];
         let torn: [&[u8]; 4] = [b"a\n", &long, b"y\n", b"b\n"];
-        assert_eq!(lines(torn), ["a", "b"]);
+        assert_eq!(lines(torn), [Some("a".into()), None, Some("b".into())]);
         let whole: [&[u8]; 2] = [&long, b"\nb"];
         assert_eq!(lines(whole).len(), 2);
     }

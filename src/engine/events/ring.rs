@@ -1,10 +1,10 @@
 //! The newest events, for all who listen.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, mem, sync::Arc};
 
 use super::{
     event::{Event, Id, Nanos, Said},
-    past::Past,
+    past::{Past, Told},
 };
 
 /// What is kept at most: so many entries, and so many bytes.
@@ -34,6 +34,19 @@ pub enum Step {
     Gap(Gap),
     /// The listener was too slow: what came next for it is kept no more.
     Passed(Gap),
+}
+
+impl Step {
+    fn event(&self) -> Option<&Arc<Event>> {
+        match self {
+            Self::Event(event) => Some(event),
+            Self::Again | Self::Gap(_) | Self::Passed(_) => None,
+        }
+    }
+}
+
+fn nanos(event: &Arc<Event>) -> Nanos {
+    event.id.nanos
 }
 
 /// See the [module](self).
@@ -84,18 +97,11 @@ impl Ring {
 
     pub(super) fn events(&self) -> impl Iterator<Item = (u64, &Arc<Event>)> {
         let steps = (self.first..).zip(&self.steps);
-        steps.filter_map(|(position, step)| match step {
-            Step::Event(event) => Some((position, event)),
-            _ => None,
-        })
+        steps.filter_map(|(position, step)| Some((position, step.event()?)))
     }
 
     pub(super) fn last(&self) -> Option<Arc<Event>> {
-        let mut steps = self.steps.iter().rev();
-        steps.find_map(|step| match step {
-            Step::Event(event) => Some(Arc::clone(event)),
-            _ => None,
-        })
+        self.steps.iter().rev().find_map(Step::event).cloned()
     }
 
     pub(super) fn find(&self, id: Id) -> Option<u64> {
@@ -154,7 +160,12 @@ impl Ring {
         self.add(Step::Again);
     }
 
+    /// Says that events are missing. Where that was the last that was said, it holds for these too.
     pub(super) fn push_gap(&mut self, before: Option<Nanos>) {
+        let mut steps = self.steps.iter().rev();
+        if let Some(Step::Gap(_)) = steps.find(|step| !matches!(step, Step::Again)) {
+            return;
+        }
         let after = self.last().map(|event| event.id.nanos);
         self.add(Step::Gap(Gap { after, before }));
     }
@@ -188,24 +199,49 @@ impl Ring {
             return;
         }
         self.forgotten = past.left_out;
-        let mut older: Vec<Arc<Event>> = Vec::new();
-        for said in past {
-            let is_here = |event: &Arc<Event>| said.is(event);
-            if self.is_told(said.nanos)
-                || self.events().any(|(_, event)| is_here(event))
-                || older.iter().any(is_here)
-            {
+        let first = self.events().next().map(|(_, event)| nanos(event));
+        let mut older: Vec<Step> = Vec::new();
+        let last = |older: &[Step]| older.iter().rev().find_map(Step::event).map(nanos);
+        let (mut is_missing, mut is_told) = (false, false);
+        for told in past {
+            let said = match told {
+                // What comes by itself has its gaps there.
+                Told::Missing => {
+                    is_missing |= !is_told;
+                    continue;
+                }
+                Told::Said(said) if self.is_told(said.nanos) => {
+                    is_told = true;
+                    continue;
+                }
+                Told::Said(said) => said,
+            };
+            let here = self.events().map(|(_, event)| event);
+            let mut here = here.chain(older.iter().filter_map(Step::event));
+            if here.any(|event| said.is(event)) {
                 continue;
             }
-            let same = older.iter().filter(|event| event.id.nanos == said.nanos);
+            if mem::take(&mut is_missing) {
+                let (after, before) = (last(&older), Some(said.nanos));
+                older.push(Step::Gap(Gap { after, before }));
+            }
+            let events = older.iter().filter_map(Step::event);
+            let same = events.filter(|event| event.id.nanos == said.nanos);
             let place = u32::try_from(same.count()).unwrap_or(u32::MAX);
-            older.push(Arc::new(Event::new(said, place)));
+            older.push(Step::Event(Arc::new(Event::new(said, place))));
+        }
+        if is_missing {
+            let (after, before) = (last(&older), first);
+            older.push(Step::Gap(Gap { after, before }));
         }
         self.since = self.since.min(since);
-        for event in older.into_iter().rev() {
-            let step = Step::Event(Arc::clone(&event));
+        for step in older.into_iter().rev() {
             if self.steps.len() == ENTRIES || self.bytes + size(&step) > BYTES {
-                self.forgotten = self.forgotten.max(Some(event.id.nanos));
+                let last = match &step {
+                    Step::Gap(gap) => gap.before.map(|before| before - 1),
+                    step => step.event().map(nanos),
+                };
+                self.forgotten = self.forgotten.max(last);
                 return;
             }
             self.bytes += size(&step);

@@ -10,8 +10,13 @@ fn said(nanos: Nanos, word: &str) -> Said {
 }
 
 fn past(said: impl IntoIterator<Item = Said>) -> Past {
+    past_with(said.into_iter().map(Some))
+}
+
+/// None where something could not be read.
+fn past_with(told: impl IntoIterator<Item = Option<Said>>) -> Past {
     let mut past = Past::default();
-    past.extend(said);
+    told.into_iter().for_each(|said| past.push(said));
     past
 }
 
@@ -64,6 +69,41 @@ fn who_listens_gets_what_another_has_asked_for_before_it_came() {
     assert!(ring.push(said(7, "d")));
     assert!(matches!(ring.take(&mut listener), Some(Step::Event(event)) if event.id.nanos == 7));
     assert_eq!(told(&ring), ["4.0 a", "6.0 c", "7.0 d"]);
+}
+
+#[test]
+fn tells_where_something_could_not_be_read() {
+    let mut ring = Ring::new(5);
+    ring.push(said(6, "c"));
+    let known = || {
+        [
+            None,
+            Some(said(2, "a")),
+            None,
+            None,
+            Some(said(4, "b")),
+            None,
+        ]
+    };
+    let told_live = [Some(said(6, "c")), None];
+    ring.prepend(past_with(known().into_iter().chain(told_live)), 1);
+    ring.push_gap(None);
+    ring.push_again();
+    ring.push_gap(Some(9));
+    ring.push(said(9, "d"));
+    let gap = |after, before| format!("{:?}", Step::Gap(Gap { after, before }));
+    let wanted = [
+        gap(None, Some(2)),
+        "2.0 a".into(),
+        gap(Some(2), Some(4)),
+        "4.0 b".into(),
+        gap(Some(4), Some(6)),
+        "6.0 c".into(),
+        gap(Some(6), None),
+        "Again".into(),
+        "9.0 d".into(),
+    ];
+    assert_eq!(told(&ring), wanted);
 }
 
 #[test]
