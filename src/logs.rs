@@ -15,6 +15,7 @@ pub mod follower;
 pub mod hub;
 pub mod lines;
 pub mod many;
+pub mod place;
 pub mod reading;
 pub mod redact;
 pub mod ring;

@@ -7,7 +7,8 @@ use arbitrary::Arbitrary;
 use bytes::Bytes;
 use docker_ps_agent::logs::{
     Line, Source,
-    cursor::{Cursor, Places},
+    cursor::Cursor,
+    place::Places,
 };
 use libfuzzer_sys::fuzz_target;
 

@@ -6,7 +6,8 @@ use arbitrary::Arbitrary;
 use bytes::{Bytes, BytesMut};
 use docker_ps_agent::logs::{
     Line, Source,
-    cursor::{Cursor, Places},
+    cursor::Cursor,
+    place::Places,
     sse::Dialect,
 };
 use libfuzzer_sys::fuzz_target;

@@ -20,8 +20,9 @@ use tokio::{
 
 use super::{
     LogError,
-    cursor::{Cursor, Nanos, Place},
+    cursor::Cursor,
     hub::Source,
+    place::{Nanos, Place},
     reading::{From, Next, Times},
     ring::{Ended, Ring},
     stretch::{Gap, Stretch},

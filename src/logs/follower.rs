@@ -14,10 +14,10 @@ use tokio::time::{Instant, timeout};
 
 use self::history::{Aim, History};
 use super::{
-    cursor::{Nanos, Place},
     encoding::Encoding,
     feed::{Patience, WaitsForStarts},
     hub::{Busy, Hub, Membership, Source, Turn},
+    place::{Nanos, Place},
     reading::{From, Times},
     ring::{Ended, Found, Listener, Position, Sought},
     stretch::{Gap, Stretch},

@@ -11,8 +11,8 @@ use tokio_stream::Stream;
 
 use super::{
     Line, LogError, LogLines,
-    cursor::{Nanos, Place, Places},
     lines::stamp_len,
+    place::{Nanos, Place, Places},
     stretch::{Placed, Stretch, only_time},
 };
 use crate::engine::{self, Engine, Facts, LogQuery, Tail};

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    cursor::{Nanos, Place, nanos, now},
+    place::{Nanos, Place, nanos, now},
     rounds::{Rounds, Seat},
     stretch::Stretch,
 };
@@ -431,7 +431,7 @@ mod tests {
     use tokio::{runtime::Builder, sync::oneshot};
 
     use super::*;
-    use crate::logs::{Line, cursor::Places, stretch::Placed};
+    use crate::logs::{Line, place::Places, stretch::Placed};
 
     fn stretch(places: &mut Places) -> Stretch {
         let line = Line::bare(vec![b'x'; RING / 32]);

@@ -19,9 +19,10 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Line, LogError,
     batch::{Sent, json_string},
-    cursor::{Cursor, Nanos, Place, write_cursor},
+    cursor::{Cursor, write_cursor},
     encoding::Encoding,
     follower::{Follower, Step},
+    place::{Nanos, Place},
     reading::Times,
     ring::Ended,
     stretch::{Gap, Placed, Stretch},

@@ -7,8 +7,9 @@ use metrics::{Gauge, gauge};
 
 use super::{
     Line,
-    cursor::{Cursor, Nanos, Place},
+    cursor::Cursor,
     encoding,
+    place::{Nanos, Place},
 };
 use crate::telemetry::name as metric;
 

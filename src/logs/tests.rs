@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use super::{
     LogError, Source,
     batch::{Batch, Form, Json, Ndjson, Sent, Text},
-    cursor::Places,
     decode,
+    place::Places,
     sse::Dialect,
     terminal::CUT,
 };

@@ -54,7 +54,7 @@ impl Until {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logs::{Line, cursor::Places};
+    use crate::logs::{Line, place::Places};
 
     /// A line that was written so long before `time`.
     fn line(time: Timestamp, before: SignedDuration) -> Placed {

@@ -3,7 +3,7 @@ use std::cell::Cell;
 use super::*;
 use crate::logs::{
     Line,
-    cursor::Places,
+    place::Places,
     view::{Rules, View},
 };
 

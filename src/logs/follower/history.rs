@@ -9,8 +9,9 @@ use crate::{
     engine::{self, Tail},
     logs::{
         LogError,
-        cursor::{Cursor, Place},
+        cursor::Cursor,
         hub::Turn,
+        place::Place,
         reading::{From, Next, Reading, Times},
         ring::Ended,
         stretch::Gap,

@@ -11,9 +11,9 @@ use tokio::{
 
 use super::{
     super::{
-        cursor::Place,
         follower::{FollowError, Follower, Start},
         hub::{Hub, Membership},
+        place::Place,
         reading::Times,
     },
     Wanted,

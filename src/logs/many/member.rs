@@ -4,9 +4,10 @@ use std::{fmt, sync::Arc};
 
 use super::super::{
     View,
-    cursor::{Nanos, Place, write_cursor, write_front},
+    cursor::{write_cursor, write_front},
     follower::Follower,
     hub::Membership,
+    place::{Nanos, Place},
     stretch::{Placed, Stretch},
 };
 use crate::engine::Facts;

@@ -7,8 +7,9 @@ use tokio::time::Instant;
 
 use super::{
     super::{
-        cursor::{Cursor, Nanos},
+        cursor::Cursor,
         follower::{Follower, Start, Step},
+        place::Nanos,
         ring::Ended,
         stretch::{Gap, Stretch},
     },
