@@ -22,6 +22,8 @@
 
 mod instant;
 mod load;
+#[path = "reads/measure.rs"]
+mod measure;
 mod proxies;
 mod report;
 #[path = "../tests"]
@@ -29,13 +31,13 @@ mod tests {
     pub mod support;
 }
 
-use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
 use tests::support;
 
 use crate::{
     instant::Instant,
-    load::{Address, Job, Outcome, load},
+    measure::{Asking, Server, What, measure, print, title},
     proxies::Proxy,
     support::{
         agent::{Agent, AgentBuilder},
@@ -44,175 +46,6 @@ use crate::{
 };
 
 const CONTAINERS: usize = 100;
-const ROUNDS: usize = 5;
-const WARM_UP: Duration = Duration::from_millis(500);
-const TIME: Duration = Duration::from_millis(1500);
-/// A list takes the engine some milliseconds, and not always as many.
-const TIME_OF_LISTS: Duration = Duration::from_secs(4);
-
-/// What is asked.
-#[derive(Clone, Copy, PartialEq)]
-enum What {
-    Health,
-    List,
-    /// Of these many containers.
-    Inspect(usize),
-}
-
-/// Who is asked.
-struct Server {
-    name: &'static str,
-    address: Address,
-    key: String,
-    is_agent: bool,
-    pid: Option<u32>,
-}
-
-impl Server {
-    fn agent(agent: &Agent) -> Self {
-        Self {
-            name: "agent",
-            address: Address::Tcp(agent.client.address),
-            key: agent.key.clone(),
-            is_agent: true,
-            pid: Some(agent.pid()),
-        }
-    }
-
-    fn proxy(name: &'static str, proxy: &Proxy, key: &str) -> Self {
-        Self {
-            name,
-            address: Address::Tcp(proxy.address),
-            key: key.into(),
-            is_agent: false,
-            pid: Some(proxy.pid()),
-        }
-    }
-
-    /// What nginx answers itself.
-    fn own_answer(nginx: &Proxy, key: &str) -> Self {
-        Self {
-            address: Address::Tcp(nginx.own),
-            ..Self::proxy("nginx, `return 200`", nginx, key)
-        }
-    }
-
-    fn paths(&self, what: What, ids: &[String]) -> Vec<String> {
-        let (list, end) = match self.is_agent {
-            true => ("/containers", ""),
-            false => ("/containers/json?all=true", "/json"),
-        };
-        match what {
-            What::Health => vec!["/".into()],
-            What::List => vec![list.into()],
-            What::Inspect(count) => {
-                let ids = ids[..count].iter();
-                ids.map(|id| format!("/containers/{id}{end}")).collect()
-            }
-        }
-    }
-}
-
-/// The processor time of a process and its children, in seconds.
-fn cpu(pid: u32) -> f64 {
-    let ticks = rustix::param::clock_ticks_per_second() as f64;
-    let mut sum = 0.0;
-    for entry in fs::read_dir("/proc").unwrap().flatten() {
-        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else {
-            continue;
-        };
-        let own = entry.file_name().to_str() == Some(&pid.to_string());
-        let fields: Vec<_> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
-        if own || fields[1] == pid.to_string() {
-            sum += fields[11..13]
-                .iter()
-                .map(|n| n.parse::<f64>().unwrap())
-                .sum::<f64>();
-        }
-    }
-    sum / ticks
-}
-
-/// What the rounds of one server at one question came to.
-#[derive(Clone)]
-struct Median {
-    name: &'static str,
-    per_second: f64,
-    median: f64,
-    slow: f64,
-    /// The server's processor time for a request, in µs.
-    cost: f64,
-}
-
-fn middle(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<_> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-/// Asks all of them in turn.
-fn measure(
-    servers: &[&Server],
-    what: What,
-    ids: &[String],
-    connections: usize,
-    core: Option<usize>,
-) -> Vec<Median> {
-    let mut rounds: Vec<Vec<(Outcome, f64)>> = vec![Vec::new(); servers.len()];
-    let time = match what {
-        What::List => TIME_OF_LISTS,
-        _ => TIME,
-    };
-    for _ in 0..ROUNDS {
-        for (server, outcomes) in servers.iter().zip(&mut rounds) {
-            let job = Job {
-                address: server.address.clone(),
-                key: server.key.clone(),
-                connections,
-                paths: server.paths(what, ids),
-                statuses: vec![200],
-                warm_up: WARM_UP,
-                time,
-            };
-            let before = server.pid.map_or(0.0, cpu);
-            let outcome = load(&job, core);
-            let used = server.pid.map_or(0.0, cpu) - before;
-            // The warm-up costs as much as the rest.
-            let asked = outcome.per_second * (WARM_UP + time).as_secs_f64();
-            outcomes.push((outcome, used / asked * 1e6));
-        }
-    }
-    let medians = servers.iter().zip(&rounds).map(|(server, rounds)| Median {
-        name: server.name,
-        per_second: middle(rounds.iter().map(|(o, _)| o.per_second)),
-        median: middle(rounds.iter().map(|(o, _)| o.median.as_secs_f64() * 1e3)),
-        slow: middle(rounds.iter().map(|(o, _)| o.slow.as_secs_f64() * 1e3)),
-        cost: middle(rounds.iter().map(|(_, cost)| *cost)),
-    });
-    medians.collect()
-}
-
-fn print(what: &str, medians: &[Median]) {
-    for m in medians {
-        println!(
-            "| {what} | {} | {:.0} | {:.2} ms | {:.2} ms | {} |",
-            m.name,
-            m.per_second,
-            m.median,
-            m.slow,
-            if m.cost > 0.0 {
-                format!("{:.1} µs", m.cost)
-            } else {
-                "".into()
-            },
-        );
-    }
-}
-
-fn title() {
-    println!("| asked for | of | a second | median | 99th percentile | its processor time each |");
-    println!("|---|---|---|---|---|---|");
-}
 
 /// A ratio with its limit: at least, or at most.
 fn ratio<'a>(what: &'a str, of: f64, to: f64, limit: &'a str, at_least: bool) -> report::Row<'a> {
@@ -271,22 +104,15 @@ async fn real(engine: &RealEngine, ids: &[String]) -> Vec<report::Row<'static>> 
     let agent = quiet(engine.docker_host()).start().await;
     let nginx = Proxy::nginx(&engine.socket(), &agent.key, None);
     let haproxy = Proxy::haproxy(&engine.socket(), &agent.key, None);
-    let socket = Server {
-        name: "the engine's socket",
-        address: Address::Unix(engine.socket()),
-        key: agent.key.clone(),
-        is_agent: false,
-        pid: None,
-    };
     let servers = [
-        &socket,
+        &Server::engine(engine.socket(), &agent.key),
         &Server::agent(&agent),
         &Server::proxy("nginx", &nginx, &agent.key),
         &Server::proxy("HAProxy", &haproxy, &agent.key),
     ];
     title();
     let case = |text: &str, what, connections| {
-        let medians = measure(&servers, what, ids, connections, None);
+        let medians = measure(&servers, ids, Asking::new(what, connections));
         print(text, &medians);
         medians
     };
@@ -365,7 +191,7 @@ async fn at_once(list: &[u8], inspect: &[u8], ids: &[String]) -> Vec<report::Row
         &own,
         &Server::proxy("HAProxy", &haproxy, &agent.key),
     ];
-    let both = measure(&servers, What::Health, ids, 64, None);
+    let both = measure(&servers, ids, Asking::new(What::Health, 64));
     print("`GET /`, 64 connections, both cores for all", &both);
     drop((agent, nginx, haproxy, engine));
 
@@ -382,15 +208,14 @@ async fn at_once(list: &[u8], inspect: &[u8], ids: &[String]) -> Vec<report::Row
         &Server::proxy("nginx", &nginx, &agent.key),
         &Server::proxy("HAProxy", &haproxy, &agent.key),
     ];
-    let health = measure(
-        &[servers[0], &own, servers[1]],
-        What::Health,
-        ids,
-        64,
-        Some(1),
-    );
+    let one_core = Asking::new(What::Health, 64).on(1);
+    let health = measure(&[servers[0], &own, servers[1]], ids, one_core);
     print("`GET /`, 64 connections", &health);
-    let inspects = measure(&servers, What::Inspect(CONTAINERS), ids, 16, Some(1));
+    let rate = (health[1].per_second / 2.0).round();
+    let paced = measure(&[servers[0], &own], ids, one_core.at(rate));
+    print(&format!("`GET /`, {rate} a second, 64 connections"), &paced);
+    let inspects = Asking::new(What::Inspect(CONTAINERS), 16).on(1);
+    let inspects = measure(&servers, ids, inspects);
     print("inspects of 100 containers, 16 connections", &inspects);
     println!();
     vec![
@@ -400,6 +225,13 @@ async fn at_once(list: &[u8], inspect: &[u8], ids: &[String]) -> Vec<report::Row
             both[1].per_second,
             "2",
             true,
+        ),
+        ratio(
+            "their 99th percentiles",
+            both[0].slow,
+            both[1].slow,
+            "1",
+            false,
         ),
         (
             "`GET /`, nginx's `return 200` to nginx as a proxy, to compare",
@@ -418,6 +250,13 @@ async fn at_once(list: &[u8], inspect: &[u8], ids: &[String]) -> Vec<report::Row
             "their 99th percentiles",
             health[0].slow,
             health[1].slow,
+            "1",
+            false,
+        ),
+        ratio(
+            "the same, both asked half as often as nginx can answer",
+            paced[0].slow,
+            paced[1].slow,
             "1",
             false,
         ),
