@@ -111,11 +111,10 @@ async fn run(config: &Config, worker: Worker) -> Result<ExitCode, BoxError> {
     drop(key);
     if let MetricsAddr::At(address) = config.metrics_addr {
         let listener = Listener::bind("metrics", address, MAX_SCRAPERS)?;
-        let exposition = Exposition::new(metrics.clone(), engine);
+        let exposition = Exposition::new(metrics, engine);
         let service = service_fn(move |request| exposition.clone().answer(request));
         tokio::spawn(listener.serve(service, Workers::here(), stop.clone()));
     }
-    tokio::spawn(metrics.upkeep());
 
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let workers = Workers::start(worker, cores.min(MAX_WORKERS))?;

@@ -1,11 +1,16 @@
 //! Tracing set-up, the recorder of metrics, and every metric's name.
 
-use std::{io, time::Duration};
+mod histograms;
+
+use std::{io, sync::Arc};
 
 use clap::ValueEnum;
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
-use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use middleware::BoxError;
 use tracing_subscriber::{filter::Targets, prelude::*};
+
+use self::histograms::{Histograms, Recording};
 
 /// The names of the metrics. Labels are route templates, operations and statuses, never ids.
 pub mod name {
@@ -59,14 +64,6 @@ pub mod name {
     pub const PROCESS: &str = "docker_ps_agent_";
 }
 
-/// How often the recorder folds what has been recorded into its histograms.
-const UPKEEP: Duration = Duration::from_secs(5);
-
-/// The upper bounds of the histograms, in seconds: from an answer out of memory to the grace of a stop.
-const BUCKETS: [f64; 14] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0,
-];
-
 /// The form of the agent's own log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -102,7 +99,8 @@ pub fn init_tracing(format: LogFormat, filter: Targets) {
 /// What renders the metrics.
 #[derive(Clone)]
 pub struct Metrics {
-    handle: PrometheusHandle,
+    exporter: PrometheusHandle,
+    histograms: Arc<Histograms>,
     process: metrics_process::Collector,
 }
 
@@ -112,30 +110,31 @@ impl Metrics {
     /// # Errors
     ///
     /// If there is one already.
-    pub fn install() -> Result<Self, BuildError> {
-        let handle = PrometheusBuilder::new()
-            .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &BUCKETS)?
-            .install_recorder()?;
+    pub fn install() -> Result<Self, BoxError> {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let exporter = recorder.handle();
+        let histograms = Arc::<Histograms>::default();
+        metrics::set_global_recorder(Recording {
+            exporter: recorder,
+            histograms: Arc::clone(&histograms),
+        })?;
         describe();
         gauge!(name::BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         let process = metrics_process::Collector::new(name::PROCESS);
         process.describe();
-        Ok(Self { handle, process })
+        Ok(Self {
+            exporter,
+            histograms,
+            process,
+        })
     }
 
     /// All metrics in Prometheus' text format, those of the process as they are now.
     pub fn render(&self) -> String {
         self.process.collect();
-        self.handle.render()
-    }
-
-    /// Keeps the recorder small, for ever: without this it keeps every sample until it is rendered.
-    pub async fn upkeep(self) {
-        let mut due = tokio::time::interval(UPKEEP);
-        loop {
-            due.tick().await;
-            self.handle.run_upkeep();
-        }
+        let mut text = self.exporter.render();
+        self.histograms.render(&mut text);
+        text
     }
 }
 
