@@ -1,5 +1,5 @@
 //! The load program: HTTP/1.1 over TCP or a unix socket, a fixed number of connections, each of which asks again as soon
-//! as it is answered, or all together so many times a second.
+//! as it is answered.
 //!
 //! It is a process of its own on one thread, the bench's own program called with [`ARGUMENT`], so that it takes as
 //! little as it can of what it measures. Its job comes in by standard input, what it found out goes to standard output.
@@ -8,7 +8,6 @@
 mod answer;
 
 use std::{
-    collections::VecDeque,
     io::{self, Read, Write},
     net::SocketAddr,
     path::PathBuf,
@@ -42,8 +41,6 @@ pub(crate) struct Job {
     pub(crate) connections: usize,
     /// Asked for one after the other; each connection begins elsewhere.
     pub(crate) paths: Vec<String>,
-    /// How many requests a second; none: as many as are answered.
-    pub(crate) rate: Option<f64>,
     /// The statuses that may come.
     pub(crate) statuses: Vec<u16>,
     /// Not measured.
@@ -157,11 +154,10 @@ impl Connection {
         })
     }
 
-    /// Asks what should have been asked then.
-    fn ask(&mut self, requests: &[Vec<u8>], then: Instant) -> io::Result<()> {
+    fn ask(&mut self, requests: &[Vec<u8>]) -> io::Result<()> {
         let request = &requests[self.next % requests.len()];
         self.next += 1;
-        self.asked = then;
+        self.asked = Instant::now();
         self.stream.send(request)
     }
 
@@ -185,35 +181,6 @@ impl Connection {
     }
 }
 
-/// When to ask, where it is so many times a second, and by whom. A request that had to wait for a free connection, or for
-/// the load itself, counts from when it was due: who is slow is asked no less for it.
-struct Pace {
-    due: Instant,
-    pause: Duration,
-    free: VecDeque<usize>,
-}
-
-impl Pace {
-    fn new(rate: f64, connections: usize) -> Self {
-        Self {
-            due: Instant::now(),
-            pause: Duration::from_secs_f64(1.0 / rate),
-            free: (0..connections).collect(),
-        }
-    }
-
-    /// The next one to ask, and when it should have been.
-    fn next(&mut self, now: Instant) -> Option<(usize, Instant)> {
-        let due = self.due;
-        if due > now {
-            return None;
-        }
-        let number = self.free.pop_front()?;
-        self.due += self.pause;
-        Some((number, due))
-    }
-}
-
 fn run(job: &Job) -> io::Result<Outcome> {
     let requests: Vec<Vec<u8>> = job
         .paths
@@ -230,26 +197,15 @@ fn run(job: &Job) -> io::Result<Outcome> {
     let mut connections = (0..job.connections)
         .map(|number| Connection::open(&job.address, &poll, number, number * step))
         .collect::<io::Result<Vec<_>>>()?;
-    let mut pace = job.rate.map(|rate| Pace::new(rate, job.connections));
-    if pace.is_none() {
-        for connection in &mut connections {
-            connection.ask(&requests, Instant::now())?;
-        }
+    for connection in &mut connections {
+        connection.ask(&requests)?;
     }
     let begin = Instant::now() + job.warm_up;
     let end = begin + job.time;
     let mut times: Vec<u32> = Vec::with_capacity(1 << 20);
     let mut now = Instant::now();
     while now < end {
-        let mut wait = end - now;
-        if let Some(pace) = &mut pace {
-            while let Some((number, due)) = pace.next(now) {
-                connections[number].ask(&requests, due)?;
-            }
-            // Sleep is not exact enough.
-            wait = Duration::ZERO;
-        }
-        poll.poll(&mut events, Some(wait))?;
+        poll.poll(&mut events, Some(end - now))?;
         now = Instant::now();
         for event in &events {
             let connection = &mut connections[event.token().0];
@@ -265,10 +221,7 @@ fn run(job: &Job) -> io::Result<Outcome> {
                 let nanos = (now - connection.asked).as_nanos() / 10;
                 times.push(u32::try_from(nanos).unwrap_or(u32::MAX));
             }
-            match &mut pace {
-                Some(pace) => pace.free.push_back(event.token().0),
-                None => connection.ask(&requests, Instant::now())?,
-            }
+            connection.ask(&requests)?;
         }
     }
     let elapsed = now.saturating_duration_since(begin).as_secs_f64();

@@ -86,7 +86,6 @@ async fn ask(agent: Arc<Agent>, end: Instant) -> u64 {
                 key,
                 connections,
                 paths: paths.clone(),
-                rate: None,
                 statuses,
                 warm_up: Duration::ZERO,
                 time,

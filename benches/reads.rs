@@ -211,9 +211,6 @@ async fn at_once(list: &[u8], inspect: &[u8], ids: &[String]) -> Vec<report::Row
     let one_core = Asking::new(What::Health, 64).on(1);
     let health = measure(&[servers[0], &own, servers[1]], ids, one_core);
     print("`GET /`, 64 connections", &health);
-    let rate = (health[1].per_second / 2.0).round();
-    let paced = measure(&[servers[0], &own], ids, one_core.at(rate));
-    print(&format!("`GET /`, {rate} a second, 64 connections"), &paced);
     let inspects = Asking::new(What::Inspect(CONTAINERS), 16).on(1);
     let inspects = measure(&servers, ids, inspects);
     print("inspects of 100 containers, 16 connections", &inspects);
@@ -250,13 +247,6 @@ async fn at_once(list: &[u8], inspect: &[u8], ids: &[String]) -> Vec<report::Row
             "their 99th percentiles",
             health[0].slow,
             health[1].slow,
-            "1",
-            false,
-        ),
-        ratio(
-            "the same, both asked half as often as nginx can answer",
-            paced[0].slow,
-            paced[1].slow,
             "1",
             false,
         ),

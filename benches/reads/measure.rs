@@ -30,8 +30,6 @@ pub(crate) struct Asking {
     connections: usize,
     /// Of the load.
     core: Option<usize>,
-    /// How many a second; none: as many as are answered.
-    rate: Option<f64>,
 }
 
 impl Asking {
@@ -40,18 +38,12 @@ impl Asking {
             what,
             connections,
             core: None,
-            rate: None,
         }
     }
 
     pub(crate) fn on(self, core: usize) -> Self {
         let core = Some(core);
         Self { core, ..self }
-    }
-
-    pub(crate) fn at(self, rate: f64) -> Self {
-        let rate = Some(rate);
-        Self { rate, ..self }
     }
 }
 
@@ -171,7 +163,6 @@ pub(crate) fn measure(servers: &[&Server], ids: &[String], asking: Asking) -> Ve
                 key: server.key.clone(),
                 connections: asking.connections,
                 paths: server.paths(asking.what, ids),
-                rate: asking.rate,
                 statuses: vec![200],
                 warm_up: WARM_UP,
                 time,
