@@ -109,7 +109,9 @@ impl Said {
         if let Some(image) = wire.from.filter(|image| !image.is_empty()) {
             attributes.entry("image".into()).or_insert(image);
         }
-        let seconds = wire.time.unwrap_or(0).saturating_mul(1_000_000_000);
+        // Whatever it says: a time before 1970 is none, and would have no id.
+        let seconds = wire.time.unwrap_or(0).max(0);
+        let seconds = seconds.saturating_mul(1_000_000_000);
         let filled = |text: &String| !text.is_empty();
         Some(Self {
             nanos: wire.nanos.filter(|nanos| *nanos > 0).unwrap_or(seconds),
@@ -222,6 +224,17 @@ mod tests {
             (event.actor(), event.attribute("image")),
             ("4fa6", Some("img"))
         );
+    }
+
+    #[test]
+    fn a_time_that_cannot_be_is_none_at_all_or_the_last() {
+        for (line, nanos) in [
+            (r#"{"time":-1}"#, 0),
+            (r#"{"time":-9223372036854775808,"timeNano":-5}"#, 0),
+            (r#"{"time":9223372036854775807}"#, Nanos::MAX),
+        ] {
+            assert_eq!(read(line).id.nanos, nanos, "{line}");
+        }
     }
 
     #[test]
