@@ -145,7 +145,14 @@ async fn list(shared: &Shared, plan: &mut Plan) {
             Some(error)
         }
     };
-    shared.listed.send_replace(Listed { asked, error });
+    // A task that has been ended may still be here, behind the next one.
+    shared.listed.send_if_modified(|listed| {
+        let is_newer = asked >= listed.asked;
+        if is_newer {
+            *listed = Listed { asked, error };
+        }
+        is_newer
+    });
 }
 
 async fn until(due: Option<Instant>) {

@@ -36,18 +36,16 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How long the engine may take for the head of its answer, which is there before any event.
 const HEAD: Duration = Duration::from_secs(30);
 
-/// How long to wait for more of what has already happened. An engine whose clock is behind says what it knows at once, and
-/// does not end.
-const PAST: Duration = Duration::from_secs(2);
-
-/// How long all of it may take to come, until there is a gap behind it.
-const ALL_PAST: Duration = Duration::from_secs(10);
+/// How long to wait for an event that should come by itself.
+const DUE: Duration = Duration::from_secs(2);
 
 /// How long the last event that is known may take to come again, until there is a gap behind it.
 const ANCHOR: Duration = Duration::from_secs(1);
 
-/// How much earlier is asked for than what is looked for: events are not quite in the order of their times.
-const MARGIN: Nanos = 1_000_000_000;
+const SECOND: Nanos = 1_000_000_000;
+
+/// How far events may be out of the order of their times.
+const MARGIN: Nanos = SECOND;
 
 /// The subscription, as long as someone listens.
 #[derive(Debug, Default)]
@@ -245,22 +243,7 @@ impl Feed {
     /// Gets what has happened since a time, and puts it in front of what is there.
     async fn fetch(&self, since: Nanos) -> Result<(), Error> {
         let until = now().max(since);
-        let path = format!("/events?since={}&until={}", Unix(since), Unix(until));
-        let mut body = observe("events_since", self.raw.stream(&path)).await?;
-        let deadline = Instant::now() + ALL_PAST;
-        let (mut cutter, mut past) = (Cutter::default(), Past::default());
-        while let Ok(Some(frame)) = timeout(PAST, body.frame()).await {
-            let frame = frame.map_err(Error::broken)?;
-            if let Ok(bytes) = frame.into_data() {
-                cutter.cut(&bytes, |line| past.push(line.and_then(Said::read)));
-            }
-            if Instant::now() > deadline {
-                tracing::warn!("the engine's events of before do not come to an end");
-                past.push(None);
-                break;
-            }
-        }
-        cutter.finish(|line| past.push(line.and_then(Said::read)));
+        let past = Past::ask(&self.raw, since, until).await?;
         self.ring().prepend(past, since);
         Ok(())
     }
@@ -273,7 +256,7 @@ impl Feed {
             ring.is_told(id.nanos) && ring.find(id).is_none()
         };
         let come = async { while is_due() && pushed.changed().await.is_ok() {} };
-        let _never = timeout(PAST, come).await;
+        let _never = timeout(DUE, come).await;
     }
 
     /// Reads one answer to its end.
@@ -287,7 +270,7 @@ impl Feed {
                     Ok(frame) => frame,
                     Err(_) => {
                         lost = false;
-                        self.ring().push_gap(None);
+                        self.tell_gap(&mut self.ring(), None);
                         self.pushed.send_replace(());
                         continue;
                     }
@@ -304,8 +287,7 @@ impl Feed {
                 let Some(said) = line.and_then(Said::read) else {
                     // Of before, or in front of a gap, if what is behind it has not been found yet.
                     if !lost {
-                        ring.push_gap(None);
-                        self.happened.send_replace(());
+                        self.tell_gap(&mut ring, None);
                     }
                     return;
                 };
@@ -314,10 +296,10 @@ impl Feed {
                     match &anchor {
                         Some(anchor) if said.is(anchor) => lost = false,
                         // Of before, and not there any more, or never.
-                        Some(anchor) if nanos <= anchor.id.nanos => return,
+                        Some(anchor) if nanos <= anchor.id.nanos || ring.holds(&said) => return,
                         _ => {
                             lost = false;
-                            ring.push_gap(Some(nanos));
+                            self.tell_gap(&mut ring, Some(nanos));
                         }
                     }
                 }
@@ -328,6 +310,12 @@ impl Feed {
             });
             self.pushed.send_replace(());
         }
+    }
+
+    /// Tells that events are missing. What they were may concern containers.
+    fn tell_gap(&self, ring: &mut Ring, before: Option<Nanos>) {
+        ring.push_gap(before);
+        self.happened.send_replace(());
     }
 }
 
@@ -350,7 +338,7 @@ async fn read(feed: Arc<Feed>, begun: Nanos) {
                 .unwrap_or_else(|_| Err(Error::broken("no answer to GET /events")))
         });
         match answer.await {
-            Ok(body) => {
+            Ok(answer) => {
                 if has_stood {
                     feed.ring().push_again();
                     feed.pushed.send_replace(());
@@ -359,7 +347,7 @@ async fn read(feed: Arc<Feed>, begun: Nanos) {
                 feed.happened.send_replace(());
                 let stands = |standing: &mut Standing| standing.state = State::Stands;
                 feed.standing.send_modify(stands);
-                feed.follow(body, has_stood).await;
+                feed.follow(answer.into_body(), has_stood).await;
                 has_stood = true;
                 tracing::debug!("the subscription to the engine's events has ended");
                 let error = Error::broken("the events have ended");
@@ -388,6 +376,6 @@ struct Unix(Nanos);
 impl std::fmt::Display for Unix {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let nanos = self.0.max(0);
-        write!(f, "{}.{:09}", nanos / MARGIN, nanos % MARGIN)
+        write!(f, "{}.{:09}", nanos / SECOND, nanos % SECOND)
     }
 }

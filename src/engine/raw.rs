@@ -247,8 +247,9 @@ impl Raw {
     }
 
     /// The answer to `GET path`, which may pause for as long as it likes.
-    pub(super) async fn stream(&self, path: &str) -> Result<Paced, Error> {
-        Ok(Paced::new(self.fetch(path).await?.into_body(), None))
+    pub(super) async fn stream(&self, path: &str) -> Result<Response<Paced>, Error> {
+        let answer = self.fetch(path).await?;
+        Ok(answer.map(|body| Paced::new(body, None)))
     }
 
     /// The containers that have all of these labels, `key` or `key=value`.

@@ -134,10 +134,16 @@ async fn looks_where_it_cannot_read_what_has_happened() {
     let (mut stream, events) = stage.open(PATH).await;
     next_is(&mut stream, "snapshot").await;
     looks_no_more(&stage, begun).await;
-    stage.set(r#"[{"Id":"a","State":"exited"}]"#);
-    events.send(event(&"x".repeat(1 << 20), "a", 1)).await;
-    let changed = next_is(&mut stream, "changed").await;
-    assert_eq!(changed.data, r#"{"Id":"a","State":"exited"}"#);
+    // The second time too, though it has been told that something is missing.
+    for state in ["exited", "running"] {
+        let container = format!(r#"{{"Id":"a","State":"{state}"}}"#);
+        stage.set(&format!("[{container}]"));
+        let sent = Instant::now();
+        events.send(event(&"x".repeat(1 << 20), "a", 1)).await;
+        let changed = next_is(&mut stream, "changed").await;
+        assert_eq!(changed.data, container);
+        looks_no_more(&stage, sent).await;
+    }
 }
 
 #[tokio::test]

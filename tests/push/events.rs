@@ -118,6 +118,26 @@ async fn who_follows_all_logs_looks_for_more_where_an_event_cannot_be_read() {
 }
 
 #[tokio::test]
+async fn who_follows_all_logs_looks_for_more_where_the_engine_has_forgotten() {
+    let stage = Stage::with("[]").await;
+    let (mut stream, events) = stage.open("/logs/stream?all=true").await;
+    next_is(&mut stream, "connected").await;
+    let looks = async |wanted| {
+        wait::until("it looks no more", SOON, async || {
+            stage.lists.lock().unwrap().len() == wanted
+        })
+        .await;
+    };
+    looks(2).await;
+    events.send(event("kill", "a", 1)).await;
+    events.abort().await;
+    let _events = stage.subscriptions.next().await;
+    // Once it stands again; and once more when it is known that something is missing.
+    looks(3).await;
+    looks(4).await;
+}
+
+#[tokio::test]
 async fn the_head_comes_once_the_subscription_stands() {
     let stage = Stage::with("[]").await;
     let gate = crate::support::scripted::Gate::shut();

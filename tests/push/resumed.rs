@@ -7,6 +7,8 @@ use crate::support::client::EventStream;
 use crate::support::fixture::agent_on;
 use crate::support::scripted::Answer;
 
+const SECOND: i64 = 1_000_000_000;
+
 async fn ids(stream: &mut EventStream, wanted: &[&str]) {
     for id in wanted {
         let event = next_is(stream, "message").await;
@@ -16,9 +18,7 @@ async fn ids(stream: &mut EventStream, wanted: &[&str]) {
 
 /// Events at these times, one a second long ago.
 fn past(seconds: std::ops::Range<i64>) -> String {
-    seconds
-        .map(|at| event("start", "a", at * 1_000_000_000))
-        .collect()
+    seconds.map(|at| event("start", "a", at * SECOND)).collect()
 }
 
 #[tokio::test]
@@ -111,12 +111,12 @@ async fn tells_a_gap_where_an_event_cannot_be_read() {
 }
 
 /// What the engine knows of before, an event of each second from the first on, each a while after the last.
-fn drawn_out(seconds: std::ops::Range<i64>) -> Answer {
+fn drawn_out(seconds: std::ops::Range<i64>, pause: Duration) -> Answer {
     Answer::stream(move |writer| {
         let seconds = seconds.clone();
         async move {
             for at in seconds {
-                tokio::time::sleep(Duration::from_millis(700)).await;
+                tokio::time::sleep(pause).await;
                 writer.send(past(at..at + 1)).await;
             }
         }
@@ -126,17 +126,41 @@ fn drawn_out(seconds: std::ops::Range<i64>) -> Answer {
 #[tokio::test]
 async fn waits_for_all_that_the_engine_knows() {
     let stage = Stage::with("[]").await;
-    stage.answer_past(drawn_out(1..6));
-    let (mut stream, _events) = stage.open("/events?since=1").await;
-    for at in 1..6 {
-        ids(&mut stream, &[&format!("{at}000000000.0")]).await;
+    stage.answer_past(drawn_out(1..4, Duration::from_millis(2500)));
+    let (mut stream, events) = stage.open("/events?since=1").await;
+    ids(
+        &mut stream,
+        &["1000000000.0", "2000000000.0", "3000000000.0"],
+    )
+    .await;
+    events.send(past(4..5)).await;
+    ids(&mut stream, &["4000000000.0"]).await;
+}
+
+#[tokio::test]
+async fn waits_for_no_end_where_the_clock_of_the_engine_is_behind() {
+    let stage = Stage::with("[]").await;
+    // It says what it knows, then either nothing or what happens, and ends when it is what it takes to be later.
+    let quiet = Answer::hang_body(past(1..3));
+    let busy = drawn_out(1..i64::MAX / SECOND, Duration::from_millis(700));
+    for (answer, last) in [(quiet, 2), (busy, 4)] {
+        let date = "Thu, 01 Jan 1970 00:00:03 GMT";
+        stage.answer_past(answer.header("Date", date));
+        let (mut stream, events) = stage.open("/events?since=1").await;
+        for at in 1..=last {
+            ids(&mut stream, &[&format!("{at}000000000.0")]).await;
+        }
+        events.send(event("die", "a", 9 * SECOND)).await;
+        ids(&mut stream, &["9000000000.0"]).await;
+        drop(stream);
+        events.closed().await;
     }
 }
 
 #[tokio::test]
 async fn tells_a_gap_where_what_the_engine_knows_does_not_end() {
     let stage = Stage::with("[]").await;
-    stage.answer_past(drawn_out(1..i64::MAX / 2_000_000_000));
+    stage.answer_past(drawn_out(1..i64::MAX / SECOND, Duration::from_millis(700)));
     let (mut stream, events) = stage.open("/events?since=1").await;
     let mut last = 0;
     let gap = loop {
@@ -182,6 +206,19 @@ async fn goes_on_where_the_engine_broke_off() {
     );
     let asked = stage.engine.requests_to("GET", "/events");
     assert_eq!(asked[1].query_value("since").unwrap(), "1.000000000");
+}
+
+#[tokio::test]
+async fn misses_nothing_where_events_are_not_in_the_order_of_their_times() {
+    let stage = Stage::with("[]").await;
+    let (mut stream, events) = stage.open("/events").await;
+    let known = [past(5..6), past(4..5)].concat();
+    events.send(known.clone()).await;
+    ids(&mut stream, &["5000000000.0", "4000000000.0"]).await;
+    events.abort().await;
+    let events = stage.subscriptions.next().await;
+    events.send([known, past(6..7)].concat()).await;
+    ids(&mut stream, &["6000000000.0"]).await;
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, mem, sync::Arc};
 
 use super::{
+    MARGIN,
     event::{Event, Id, Nanos, Said},
     past::{Past, Told},
 };
@@ -111,6 +112,10 @@ impl Ring {
             .map(|(position, _)| position)
     }
 
+    pub(super) fn holds(&self, said: &Said) -> bool {
+        self.events().any(|(_, event)| said.is(event))
+    }
+
     /// The position of the first event that is later, and its time.
     pub(super) fn later_than(&self, nanos: Nanos) -> (u64, Option<Nanos>) {
         let later = self.events().find(|(_, event)| event.id.nanos > nanos);
@@ -160,12 +165,8 @@ impl Ring {
         self.add(Step::Again);
     }
 
-    /// Says that events are missing. Where that was the last that was said, it holds for these too.
+    /// Says that events are missing; more than once, since who has been told of one gap may look and must know of the next.
     pub(super) fn push_gap(&mut self, before: Option<Nanos>) {
-        let mut steps = self.steps.iter().rev();
-        if let Some(Step::Gap(_)) = steps.find(|step| !matches!(step, Step::Again)) {
-            return;
-        }
         let after = self.last().map(|event| event.id.nanos);
         self.add(Step::Gap(Gap { after, before }));
     }
@@ -189,6 +190,16 @@ impl Ring {
                 Step::Again | Step::Passed(_) => None,
             };
             self.forgotten = self.forgotten.max(forgotten);
+        }
+        self.forget_no_more_than_is_kept();
+    }
+
+    /// One event of a time far ahead, once forgotten, would make all seem forgotten up to then.
+    fn forget_no_more_than_is_kept(&mut self) {
+        let first = self.events().next().map(|(_, event)| nanos(event));
+        if let Some(first) = first {
+            let most = first.saturating_add(MARGIN);
+            self.forgotten = self.forgotten.map(|last| last.min(most));
         }
     }
 
@@ -242,12 +253,13 @@ impl Ring {
                     step => step.event().map(nanos),
                 };
                 self.forgotten = self.forgotten.max(last);
-                return;
+                break;
             }
             self.bytes += size(&step);
             self.steps.push_front(step);
             self.first -= 1;
         }
+        self.forget_no_more_than_is_kept();
     }
 
     /// What is at a position, which moves on behind it.

@@ -101,6 +101,7 @@ fn tells_where_something_could_not_be_read() {
         "6.0 c".into(),
         gap(Some(6), None),
         "Again".into(),
+        gap(Some(6), Some(9)),
         "9.0 d".into(),
     ];
     assert_eq!(told(&ring), wanted);
@@ -184,6 +185,25 @@ fn says_so_where_there_was_more_before_than_there_is_room_for() {
     ring.prepend(past(more), 0);
     assert_eq!(since(&ring, 0), (0, gap(0, 2)));
     assert_eq!(since(&ring, 2), (0, None));
+}
+
+#[test]
+fn one_event_of_a_time_far_ahead_does_not_make_all_seem_forgotten() {
+    const FAR: Nanos = Nanos::MAX;
+    let wanted = 5 * MARGIN;
+    let mut ring = Ring::new(0);
+    ring.push(said(FAR, "a"));
+    for nanos in wanted..wanted + ENTRIES as i64 {
+        ring.push(said(nanos, "b"));
+    }
+    assert!(ring.has_forgotten());
+    assert_eq!(since(&ring, wanted), (0, gap(wanted, wanted)));
+    assert_eq!(since(&ring, wanted + MARGIN + 1).1, None);
+    let mut ring = Ring::new(wanted + ENTRIES as i64);
+    let far = [said(FAR, "a")].into_iter();
+    let more = (wanted..wanted + ENTRIES as i64).map(|nanos| said(nanos, "b"));
+    ring.prepend(past(far.chain(more)), 0);
+    assert_eq!(since(&ring, wanted + MARGIN + 1).1, None);
 }
 
 #[test]
