@@ -187,9 +187,18 @@ impl Follower {
         &self.facts
     }
 
-    /// The last line that was given, or was there before the first.
+    /// The last line that was given, or was there before the first. Not known as long as the first are still to be
+    /// read, also where the last of the log is: there may be some in front of it.
     pub fn at(&self) -> Option<Place> {
-        self.at
+        self.at.filter(|_| !self.is_to_begin())
+    }
+
+    fn is_to_begin(&self) -> bool {
+        match &self.phase {
+            Phase::Wanting(From::Tail(..), Aim::Lines, ..) => true,
+            Phase::Reading(history) => history.is_to_begin(),
+            _ => false,
+        }
     }
 
     /// Whether it gives what is new as it comes, not what was written before.

@@ -1,5 +1,7 @@
 //! A stream on which nothing happens says every 15 seconds that it is alive.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::inside::{self, Inside, is_about, leaping, piece};
 use crate::support::fixture::engine_with_live_log;
 use crate::support::scripted::{Answer, Handles, STDOUT, StreamHandle, frame, line};
@@ -56,6 +58,37 @@ async fn counts_from_the_last_line() {
     // With the place, which has moved on where what came is not wanted.
     assert_eq!(beat.unwrap().unwrap(), format!("{BEAT}{}\n\n", id.unwrap()));
     assert!(is_about(passed, 15), "{passed:?}");
+}
+
+#[tokio::test]
+async fn tells_no_place_behind_what_is_still_to_be_read() {
+    let (log, _handles) = Answer::handed();
+    let engine = engine_with_live_log(log.clone()).start().await;
+    let asked = AtomicUsize::new(0);
+    engine.route_fn("GET", "/containers/*/logs", move |request| {
+        let value = |name| request.query_value(name).unwrap_or_default();
+        match (value("follow").as_str(), value("tail").as_str()) {
+            ("1", _) => log.clone(),
+            // Written just now, after it was looked for lines of that time.
+            (_, "1") => Answer::bytes(200, frame(STDOUT, line(1, "here"))),
+            _ if asked.fetch_add(1, Ordering::Relaxed) == 0 => Answer::bytes(200, ""),
+            // Then the engine searches for long.
+            _ => Answer::hang_body(""),
+        }
+    });
+    let path = "/containers/c/logs/stream?since=1";
+    let mut stream = Inside::on(&engine).get(path).await;
+    piece(&mut stream).await.unwrap().unwrap();
+    for _ in 0..2 {
+        let (beat, _) = leaping(piece(&mut stream)).await;
+        assert_eq!(beat.unwrap().unwrap(), BEAT);
+    }
+    let requests = engine.requests().into_iter();
+    let searches = requests.filter(|asked| {
+        let is_last = asked.query_value("tail").as_deref() == Some("1");
+        asked.path.ends_with("/logs") && !is_last
+    });
+    assert!(searches.count() > 2, "it is not at that point");
 }
 
 #[tokio::test]

@@ -49,6 +49,12 @@ impl History {
             last: None,
         }
     }
+
+    /// Whether these are the lines that the client wanted at first, and none has come.
+    pub(super) fn is_to_begin(&self) -> bool {
+        let is_first = matches!((&self.from, &self.aim), (From::Tail(..), Aim::Lines));
+        is_first && self.last.is_none()
+    }
 }
 
 /// What is read for.
