@@ -167,7 +167,7 @@ impl Asked {
             id = text(&self.id),
             client = self.client.map(display),
             forwarded_for = text(&self.forwarded_for),
-            method = %self.method,
+            method = %cut(self.method.as_str()),
             path,
             route,
         )

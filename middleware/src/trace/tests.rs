@@ -96,6 +96,14 @@ async fn tells_who_asked_what_and_how_it_went() {
 }
 
 #[tokio::test]
+async fn tells_little_of_a_method_that_fills_the_log() {
+    let method = Method::from_bytes(&[b'A'; 60_000]).unwrap();
+    let lines = logged(method, false, 401, to_the_end).await;
+    assert!(lines.contains(&"A".repeat(MAX_TEXT)), "{lines}");
+    assert!(lines.len() < 1000, "{} bytes", lines.len());
+}
+
+#[tokio::test]
 async fn puts_what_the_service_logs_inside_the_span() {
     let lines = logged(Method::GET, false, 200, to_the_end).await;
     let first = lines.lines().next().unwrap();
