@@ -69,7 +69,7 @@ pub(super) fn write_cursor(f: &mut impl fmt::Write, id: &str, place: &Place) -> 
         write!(f, "_{open}")?;
     }
     // The margin for skew covers most lines under way.
-    if place.floor < place.stamp - nanos(SKEW) {
+    if place.floor < place.stamp.saturating_sub(nanos(SKEW)) {
         write!(f, "-{}", place.floor)?;
     }
     Ok(())

@@ -120,6 +120,16 @@ impl Drop for WaitsForStarts {
     }
 }
 
+/// Ends the ring, if it has not ended otherwise.
+struct EndOfRing(Arc<Ring>);
+
+impl Drop for EndOfRing {
+    fn drop(&mut self) {
+        let error = engine::Error::broken("the log's reader has ended");
+        self.0.end(Ended::Failed(Arc::new(error.into())));
+    }
+}
+
 struct Reader {
     source: Source,
     /// What the container was when it was last looked at.
@@ -137,6 +147,8 @@ struct Reader {
 
 impl Reader {
     async fn run(mut self) {
+        // A panic in here must not leave the followers waiting.
+        let _end = EndOfRing(Arc::clone(&self.ring));
         let how = match self.read_all().await {
             Ok(()) => Ended::Closed,
             Err(error) if error.says_gone() => Ended::Closed,

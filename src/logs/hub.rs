@@ -237,6 +237,7 @@ impl Hub {
         let hub = &self.shared;
         // Dropped after the lock: the last one to drop a shelf takes it from the map.
         let known;
+        let mut others: Vec<Arc<Shelf>> = Vec::new();
         let mut feeds = hub.feeds();
         known = feeds.get(&facts.id).and_then(Weak::upgrade);
         let limits = &hub.limits;
@@ -264,6 +265,11 @@ impl Hub {
                     hub: Arc::clone(hub),
                     live,
                 });
+                // With one ring more, each may keep less.
+                others.extend(feeds.values().filter_map(Weak::upgrade));
+                for other in &others {
+                    other.feed.ring.trim(hub.source.ring_size());
+                }
                 feeds.insert(facts.id.clone(), Arc::downgrade(&shelf));
                 shelf
             }

@@ -160,6 +160,19 @@ impl State {
             .is_some_and(|last| last.stamp >= self.opened.max(recently))
     }
 
+    /// Lets go of the oldest where there are more than `size` bytes.
+    fn trim(&mut self, size: usize) {
+        self.most = size;
+        while self.size > size && self.stretches.len() > 1 {
+            // Without followers nothing is taken, and what falls out counts as taken.
+            self.take_up_to(self.first + 1);
+            if let Some(old) = self.stretches.pop_front() {
+                self.first += 1;
+                self.size -= old.size();
+            }
+        }
+    }
+
     /// A follower has gone up to stretch `number`, not included.
     fn take_up_to(&mut self, number: u64) {
         while self.front < number {
@@ -200,20 +213,11 @@ impl Ring {
         }
         {
             let mut state = self.state();
-            state.most = size;
             state.fresh += stretch.size();
             state.size += stretch.size();
             state.pushed += stretch.size() as u64;
             state.stretches.push_back(Arc::new(stretch));
-            while state.size > size && state.stretches.len() > 1 {
-                // Without followers nothing is taken, and what falls out counts as taken.
-                let next = state.first + 1;
-                state.take_up_to(next);
-                if let Some(old) = state.stretches.pop_front() {
-                    state.first += 1;
-                    state.size -= old.size();
-                }
-            }
+            state.trim(size);
         }
         self.pushed.send_replace(());
         loop {
@@ -226,6 +230,12 @@ impl Ring {
             }
             taken.await;
         }
+    }
+
+    /// Keeps no more than `size` bytes from now on, since there are more rings.
+    pub(super) fn trim(&self, size: usize) {
+        self.state().trim(size);
+        self.taken.notify_one();
     }
 
     /// Whether the followers' threads are to have their turn before this stretch; then they are going to.

@@ -9,7 +9,7 @@ use super::samples::{Samples, becomes};
 use crate::support::agent::Agent;
 use crate::support::fixture::{ID, agent_on, engine_with_live_log, engine_with_log};
 use crate::support::scripted::{Answer, STDOUT, frame, line};
-use crate::support::wait::SOON;
+use crate::support::wait::{self, SOON};
 
 #[tokio::test]
 async fn of_followers_come_and_go_with_them() {
@@ -42,6 +42,64 @@ async fn of_followers_come_and_go_with_them() {
     for gauge in [FOLLOWERS, LOG_READERS, RING_BYTES] {
         becomes(&agent, gauge, &[], 0.0).await;
     }
+}
+
+/// Two MiB of text, of which a ring keeps about four.
+fn long_log() -> Vec<u8> {
+    let text = "x".repeat(64 << 10);
+    (0..32)
+        .flat_map(|number| frame(STDOUT, line(number, &text)))
+        .collect()
+}
+
+#[tokio::test]
+async fn all_rings_keep_no_more_where_there_are_more_of_them() {
+    const MIB: f64 = 1024.0 * 1024.0;
+    let (full, quiet) = (0..16, 16..64);
+    let number = |path: &str| path.split('/').nth(2).unwrap().parse::<u64>().unwrap();
+    let engine = engine_with_log(Answer::bytes(200, ""))
+        .route_fn("GET", "/containers/*/json", move |request| {
+            let id = format!("{:064x}", number(&request.path));
+            let state = json!({ "Running": true });
+            Answer::json(
+                200,
+                json!({ "Id": id, "Config": { "Tty": false }, "State": state }),
+            )
+        })
+        .route_fn("GET", "/containers/*/logs", |request| {
+            let id = request.path.split('/').nth(2).unwrap();
+            let is_full = u64::from_str_radix(id, 16).unwrap() < 16;
+            match (is_full, request.query.contains("follow=1")) {
+                (true, true) => Answer::hang_body(long_log()),
+                (true, false) => Answer::bytes(200, long_log()),
+                (false, true) => Answer::hang_body(""),
+                (false, false) => Answer::bytes(200, ""),
+            }
+        })
+        .start()
+        .await;
+    let agent = agent_on(&engine).await;
+    let kept = async || Samples::of(&agent).await.sum(RING_BYTES, &[]);
+    let mut streams = Vec::new();
+    for number in full {
+        streams.push(
+            agent
+                .sse(&format!("/containers/{number}/logs/stream"))
+                .await,
+        );
+    }
+    wait::until("the rings are full", SOON, async || {
+        (48.0..65.0).contains(&(kept().await / MIB))
+    })
+    .await;
+    for number in quiet {
+        streams.push(
+            agent
+                .sse(&format!("/containers/{number}/logs/stream"))
+                .await,
+        );
+    }
+    wait::until("they keep less", SOON, async || kept().await < 17.0 * MIB).await;
 }
 
 #[tokio::test]
