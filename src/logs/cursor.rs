@@ -4,7 +4,7 @@ use std::{fmt, num::NonZeroU32, str::FromStr};
 
 use super::{
     Source,
-    place::{Nanos, Place, SKEW, mark::Mark, nanos},
+    place::{Nanos, Place, mark::Mark},
 };
 
 /// How much of a container's id a cursor holds: as much as people are shown.
@@ -69,7 +69,7 @@ pub(super) fn write_cursor(f: &mut impl fmt::Write, id: &str, place: &Place) -> 
         write!(f, "_{open}")?;
     }
     // The margin for skew covers most lines under way.
-    if place.floor < place.stamp.saturating_sub(nanos(SKEW)) {
+    if place.floor < place.earliest() {
         write!(f, "-{}", place.floor)?;
     }
     Ok(())

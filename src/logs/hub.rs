@@ -266,9 +266,10 @@ impl Hub {
                     live,
                 });
                 // With one ring more, each may keep less.
+                let size = hub.source.ring_size();
                 others.extend(feeds.values().filter_map(Weak::upgrade));
                 for other in &others {
-                    other.feed.ring.trim(hub.source.ring_size());
+                    other.feed.ring.trim(size);
                 }
                 feeds.insert(facts.id.clone(), Arc::downgrade(&shelf));
                 shelf

@@ -83,14 +83,17 @@ impl Place {
 
     /// Whether all lines up to the one at `other` stand too early to be the one at this place.
     pub fn is_far_behind(&self, other: &Self) -> bool {
-        other.stamp < self.stamp.saturating_sub(nanos(SKEW))
+        other.stamp < self.earliest()
     }
 
     /// The time from which on all lines must be read to find this one, and all that follow it whole.
     pub fn since(&self) -> Nanos {
-        self.floor
-            .min(self.stamp.saturating_sub(nanos(SKEW)))
-            .max(0)
+        self.floor.min(self.earliest()).max(0)
+    }
+
+    /// How early a line of the other source may be stamped that stands behind this one.
+    pub(super) fn earliest(&self) -> Nanos {
+        self.stamp.saturating_sub(nanos(SKEW))
     }
 }
 

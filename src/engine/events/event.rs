@@ -5,6 +5,8 @@ use std::{collections::HashMap, fmt, str::FromStr, sync::OnceLock};
 use bytes::Bytes;
 use serde::Deserialize;
 
+use super::SECOND;
+
 /// Nanoseconds since 1970.
 pub type Nanos = i64;
 
@@ -110,8 +112,7 @@ impl Said {
             attributes.entry("image".into()).or_insert(image);
         }
         // Whatever it says: a time before 1970 is none, and would have no id.
-        let seconds = wire.time.unwrap_or(0).max(0);
-        let seconds = seconds.saturating_mul(1_000_000_000);
+        let seconds = wire.time.unwrap_or(0).max(0).saturating_mul(SECOND);
         let filled = |text: &String| !text.is_empty();
         Some(Self {
             nanos: wire.nanos.filter(|nanos| *nanos > 0).unwrap_or(seconds),

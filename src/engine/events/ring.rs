@@ -227,9 +227,8 @@ impl Ring {
                 }
                 Told::Said(said) => said,
             };
-            let here = self.events().map(|(_, event)| event);
-            let mut here = here.chain(older.iter().filter_map(Step::event));
-            if here.any(|event| said.is(event)) {
+            let mut earlier = older.iter().filter_map(Step::event);
+            if self.holds(&said) || earlier.any(|event| said.is(event)) {
                 continue;
             }
             if mem::take(&mut is_missing) {
