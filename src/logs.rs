@@ -7,6 +7,7 @@
 
 pub mod ansi;
 pub mod batch;
+pub mod clock;
 pub mod cursor;
 pub mod demux;
 pub mod encoding;

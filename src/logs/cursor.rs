@@ -68,8 +68,7 @@ pub(super) fn write_cursor(f: &mut impl fmt::Write, id: &str, place: &Place) -> 
     if let Some(open) = place.open {
         write!(f, "_{open}")?;
     }
-    // The margin for skew covers most lines under way.
-    if place.floor < place.earliest() {
+    if place.floor < place.stamp {
         write!(f, "-{}", place.floor)?;
     }
     Ok(())

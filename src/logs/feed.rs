@@ -23,7 +23,7 @@ use super::{
     cursor::Cursor,
     hub::Source,
     place::{Nanos, Place},
-    reading::{From, Next, Times},
+    reading::{From, Next, Search, Times},
     ring::{Ended, Ring},
     stretch::{Gap, Stretch},
 };
@@ -181,6 +181,11 @@ impl Reader {
                 }
                 Ok(Read::Missing(gap)) => {
                     let place = gap.after.place;
+                    // What seems to stand behind it may be of a clock that was set back.
+                    if let From::After(_, Search::Since) = from {
+                        from = From::After(place, Search::All);
+                        continue;
+                    }
                     self.push(Stretch::missing(gap)).await;
                     from = if place.is_ahead() {
                         From::Tail(Tail::Lines(0), Times::default())
@@ -203,7 +208,7 @@ impl Reader {
             self.pause().await;
             // Where nothing came, the same again: a gap is told once.
             if self.last != last {
-                from = self.last.map_or(from, From::After);
+                from = self.last.map_or(from, |last| self.source.after(last));
             }
         }
     }
@@ -213,7 +218,9 @@ impl Reader {
     async fn read_rest(&mut self) -> Result<(), LogError> {
         let all = From::Tail(Tail::All, Times::default());
         loop {
-            let from = self.last.map_or(all.clone(), From::After);
+            let from = self
+                .last
+                .map_or(all.clone(), |last| self.source.after(last));
             match self.read(&from, false).await {
                 Ok(Read::ToItsEnd(Some(rest))) => {
                     // In a run that has begun meanwhile, it may go on.
@@ -235,6 +242,12 @@ impl Reader {
     /// Reads until the engine ends its answer, which is not before the container stops if it is to `follow`.
     async fn read(&mut self, from: &From, follow: bool) -> Result<Read, LogError> {
         self.ring.open();
+        let from = match from {
+            From::After(place, Search::All) if follow => {
+                &From::After(*place, Search::First(self.find(from).await?))
+            }
+            from => from,
+        };
         let mut reading = self.source.open(&self.facts, from, follow).await?;
         // An engine that starts the container again lets such a read wait for that, and what it gives then is the new run's.
         if !follow && !self.is_still_stopped().await? {
@@ -276,6 +289,12 @@ impl Reader {
                 Next::End => return Ok(Read::ToItsEnd(reading.rest())),
             }
         }
+    }
+
+    /// How many lines stand in front of the one to go on behind; none if it is gone.
+    async fn find(&self, from: &From) -> Result<u64, LogError> {
+        let reading = self.source.open(&self.facts, from, false).await?;
+        Ok(Box::pin(reading.find()).await?.unwrap_or(0))
     }
 
     /// Whether the ring can still begin with the first line of the log.

@@ -10,13 +10,13 @@ mod history;
 use std::{sync::Arc, time::Duration};
 
 use metrics::counter;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
-use self::history::{Aim, History};
+use self::history::{Aim, History, Wanted};
 use super::{
     encoding::Encoding,
     feed::{Patience, WaitsForStarts},
-    hub::{Busy, Hub, Membership, Source, Turn},
+    hub::{Busy, Hub, Membership, Source},
     place::{Nanos, Place},
     reading::{From, Times},
     ring::{Ended, Found, Listener, Position, Sought},
@@ -96,8 +96,8 @@ pub struct Follower {
 
 #[derive(Debug)]
 enum Phase {
-    /// Going to read from the engine, not before that time.
-    Wanting(From, Aim, Instant, Option<Turn>),
+    /// Going to read from the engine.
+    Wanting(Box<Wanted>),
     /// Reading from the engine.
     Reading(Box<History>),
     /// Looking for its line in the ring. Whether there may be lines behind it that the ring will not have.
@@ -148,7 +148,7 @@ impl Follower {
                 if this.joins_behind(&place).await {
                     return Ok(this);
                 }
-                (From::After(place), Aim::Lines)
+                (this.source.after(place), Aim::Lines)
             }
             Start::Tail(Tail::Lines(many), times) if times.are_all() => {
                 if let Some((position, before)) = this.member.ring().tail(many) {
@@ -195,7 +195,7 @@ impl Follower {
 
     fn is_to_begin(&self) -> bool {
         match &self.phase {
-            Phase::Wanting(From::Tail(..), Aim::Lines, ..) => true,
+            Phase::Wanting(wanted) => wanted.is_to_begin(),
             Phase::Reading(history) => history.is_to_begin(),
             _ => false,
         }

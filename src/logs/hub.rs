@@ -14,9 +14,11 @@ use metrics::{Gauge, counter, gauge};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::{
+    clock::Clock,
     encoding::{Encoding, Encodings},
     feed::Feed,
-    reading::{From, Reading},
+    place::Place,
+    reading::{From, Reading, Search},
     ring::{RING, Ring},
 };
 use crate::{
@@ -67,6 +69,7 @@ impl Busy {
 #[derive(Clone, Debug)]
 pub struct Source {
     engine: Engine,
+    clock: Arc<Clock>,
     max_line: usize,
     readers: Arc<Semaphore>,
     /// A share of them for who reads what was written before: else shared readers could take them all.
@@ -92,6 +95,15 @@ impl Source {
             self.max_line,
         ))
         .await
+    }
+
+    /// Behind the line at this place, looked for where it is for certain.
+    pub(super) fn after(&self, place: Place) -> From {
+        let search = match self.clock.may_have_gone_back_since(place.stamp) {
+            true => Search::All,
+            false => Search::Since,
+        };
+        From::After(place, search)
     }
 
     pub(super) async fn facts(&self, id: &str) -> Result<Facts, engine::Error> {
@@ -182,6 +194,7 @@ impl Hub {
             shared: Arc::new(Shared {
                 source: Source {
                     engine,
+                    clock: Arc::default(),
                     max_line,
                     readers: Arc::new(Semaphore::new(limits.readers - reserve)),
                     reserve: Arc::new(Semaphore::new(reserve)),

@@ -6,6 +6,7 @@
 //! missed. Until that time has passed, lines are known by their text instead.
 
 pub mod mark;
+pub mod steps;
 
 use std::{
     num::NonZeroU32,

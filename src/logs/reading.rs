@@ -25,10 +25,22 @@ const ENOUGH: usize = 16 * 1024;
 pub enum From {
     /// So much before the end, within these times.
     Tail(Tail, Times),
-    /// Behind the line at this place. Where that line is gone: [`Next::Missing`].
-    After(Place),
+    /// Behind the line at this place, looked for there. Where it is not: [`Next::Missing`].
+    After(Place, Search),
     /// With all lines that may stand behind it.
     Beyond(Place),
+}
+
+/// Where the line that a read goes on behind is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Search {
+    /// Among those of its time and later ones. A read that follows ends with the first that seems to stand behind it,
+    /// since it never comes to the log's end.
+    Since,
+    /// Among all, whatever their times. Not for a read that follows.
+    All,
+    /// Among so many at the beginning and the next one.
+    First(u64),
 }
 
 /// The times within which lines are wanted.
@@ -64,9 +76,10 @@ impl From {
     fn query(&self, follow: bool) -> LogQuery {
         let (tail, times) = match self {
             Self::Tail(tail, times) => (*tail, *times),
+            Self::After(_, Search::All | Search::First(_)) => (Tail::All, Times::default()),
             // All of it, since the engine leaves out what is older.
-            Self::After(place) if place.is_ahead() => (Tail::All, Times::default()),
-            Self::After(place) | Self::Beyond(place) => {
+            Self::After(place, Search::Since) if place.is_ahead() => (Tail::All, Times::default()),
+            Self::After(place, Search::Since) | Self::Beyond(place) => {
                 let since = Timestamp::from_nanosecond(place.since().into()).ok();
                 (Tail::All, Times { since, until: None })
             }
@@ -90,8 +103,8 @@ impl From {
 pub enum Next {
     /// The next lines.
     Lines(Stretch),
-    /// The line to go on behind is not in the log any more. Nothing was given; the time is that of the
-    /// oldest line that is.
+    /// The line to go on behind is not where it was looked for. Nothing was given; the time is that of the
+    /// oldest line there.
     Missing(Option<Nanos>),
     /// The end of the log.
     End,
@@ -104,6 +117,10 @@ pub struct Reading {
     places: Places,
     /// The place to go on behind, until it has been found.
     sought: Option<Place>,
+    search: Search,
+    follow: bool,
+    /// How many lines stand in front of it, as far as it was looked for.
+    passed: u64,
     /// The time at its beginning as the engine writes it, where lines of a terminal may hide it.
     hidden: Option<String>,
     /// That line, once it has been found.
@@ -133,9 +150,9 @@ impl Reading {
         max_line: usize,
     ) -> Result<Self, engine::Error> {
         let log = engine.log(facts, &from.query(follow)).await?;
-        let sought = match from {
-            From::After(place) => Some(*place),
-            From::Tail(..) | From::Beyond(_) => None,
+        let (sought, search) = match from {
+            From::After(place, search) => (Some(*place), *search),
+            From::Tail(..) | From::Beyond(_) => (None, Search::All),
         };
         let hidden = sought.filter(|_| facts.config.tty).and_then(|place| {
             let time = Timestamp::from_nanosecond(place.stamp.into()).ok()?;
@@ -145,6 +162,9 @@ impl Reading {
             lines: super::lines(log, max_line),
             places: Places::new(from.is_whole()),
             sought,
+            search,
+            follow,
+            passed: 0,
             hidden,
             found: None,
             skip: 0,
@@ -206,6 +226,18 @@ impl Reading {
         Ok(count)
     }
 
+    /// How many lines stand before the one that is sought, if it is found.
+    ///
+    /// # Errors
+    ///
+    /// Where the log breaks off before it.
+    pub async fn find(mut self) -> Result<Option<u64>, LogError> {
+        Ok(match self.next().await? {
+            Next::Lines(_) | Next::End => Some(self.passed),
+            Next::Missing(_) => None,
+        })
+    }
+
     /// Leaves out so many lines.
     pub fn skip(&mut self, many: u64) {
         self.skip = many;
@@ -265,10 +297,21 @@ impl Reading {
             Some(sought) if sought.is(&place) => {
                 (self.sought, self.found) = (None, Some(place));
             }
-            Some(sought) if sought.is_passed_by(&place) => {
-                self.over = Some(Ok(Next::Missing(self.first)));
+            Some(sought) => {
+                self.passed += 1;
+                if self.gives_up(&sought, &place) {
+                    self.over = Some(Ok(Next::Missing(self.first)));
+                }
             }
-            Some(_) => {}
+        }
+    }
+
+    /// Whether the line that is sought is not looked for beyond the one at `place`.
+    fn gives_up(&self, sought: &Place, place: &Place) -> bool {
+        match self.search {
+            Search::Since => self.follow && sought.is_passed_by(place),
+            Search::All => false,
+            Search::First(many) => self.passed > many,
         }
     }
 

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    place::{Nanos, Place, nanos, now},
+    place::{Nanos, Place, nanos, now, steps::Steps},
     rounds::{Rounds, Seat},
     stretch::Stretch,
 };
@@ -131,6 +131,8 @@ struct State {
     fresh: usize,
     /// When the reader began to read.
     opened: Nanos,
+    /// What the times of all lines ever pushed tell.
+    steps: Steps,
     /// Whether the log was empty when the ring was.
     is_whole: bool,
     ended: Option<Ended>,
@@ -216,6 +218,9 @@ impl Ring {
             state.fresh += stretch.size();
             state.size += stretch.size();
             state.pushed += stretch.size() as u64;
+            for placed in &stretch.lines {
+                state.steps.see(placed.place.stamp);
+            }
             state.stretches.push_back(Arc::new(stretch));
             state.trim(size);
         }
@@ -307,13 +312,18 @@ impl Ring {
     }
 
     /// The position behind the line at `place`, if that is here for certain: where lines are known by their
-    /// text only, no other one of that time must have it.
+    /// text only, no other one of that time must have it. What had begun before it and not ended must be here too.
     pub fn find(&self, place: &Place) -> Option<Position> {
+        self.look_for(place, |here| here.floor <= place.floor)
+    }
+
+    fn look_for(&self, place: &Place, is_fit: impl Fn(&Place) -> bool) -> Option<Position> {
         let state = self.state();
         let mut found = None;
         for (at, stretch) in state.stretches.iter().enumerate().rev() {
             for (line, placed) in stretch.lines.iter().enumerate().rev() {
-                if !place.is(&placed.place) || place.open != placed.place.open {
+                let here = &placed.place;
+                if !place.is(here) || place.open != here.open || !is_fit(here) {
                     continue;
                 }
                 let position = Some(Position {
@@ -328,10 +338,10 @@ impl Ring {
                 }
                 found = position;
             }
-            if stretch
+            let is_behind = stretch
                 .last()
-                .is_some_and(|last| place.is_far_behind(&last))
-            {
+                .is_some_and(|last| place.is_far_behind(&last));
+            if is_behind && !state.steps.hold(place.stamp) {
                 break;
             }
         }
@@ -340,7 +350,8 @@ impl Ring {
 
     /// Where the line at `place` is. Whoever asks is going to take what comes.
     pub fn seek(&self, place: &Place) -> Sought {
-        if let Some(position) = self.find(place) {
+        // Even where something had begun: all that could be read elsewhere has been.
+        if let Some(position) = self.look_for(place, |_| true) {
             return Sought::Here(position);
         }
         let mut state = self.state();
@@ -495,6 +506,24 @@ mod tests {
         assert!(!fast.await.unwrap());
         drop(release);
         thread.join().unwrap()
+    }
+
+    #[tokio::test]
+    async fn finds_a_line_behind_which_the_clock_went_back() {
+        const SECOND: Nanos = 1_000_000_000;
+        let ring = Ring::new();
+        let place = |stamp| Place {
+            stamp,
+            ..Places::new(true).next(&Line::bare("x"), None)
+        };
+        for seconds in [50, 10, 60] {
+            let line = Line::bare("x");
+            let place = place(seconds * SECOND);
+            ring.push(Stretch::new(vec![Placed { line, place }]), RING)
+                .await;
+        }
+        assert!(ring.find(&place(50 * SECOND)).is_some());
+        assert!(ring.find(&place(40 * SECOND)).is_none());
     }
 
     #[tokio::test]

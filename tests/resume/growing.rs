@@ -25,7 +25,12 @@ pub struct Growing(Arc<watch::Sender<Records>>);
 impl Growing {
     /// Adds a line of this time.
     pub fn write(&self, source: u8, time: Timestamp, text: &str) {
-        let record = frame(source, format!("{time:.9} {text}\n"));
+        self.write_part(source, time, &format!("{text}\n"));
+    }
+
+    /// Adds what may be a part of a line.
+    pub fn write_part(&self, source: u8, time: Timestamp, text: &str) {
+        let record = frame(source, format!("{time:.9} {text}"));
         self.0.send_modify(|records| records.push((time, record)));
     }
 

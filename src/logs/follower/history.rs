@@ -57,6 +57,24 @@ impl History {
     }
 }
 
+/// A read that is to be.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    from: From,
+    aim: Aim,
+    /// Not before that.
+    due: Instant,
+    /// The right to it, once it is there.
+    turn: Option<Turn>,
+}
+
+impl Wanted {
+    /// Whether these are the lines that the client wanted at first.
+    pub(super) fn is_to_begin(&self) -> bool {
+        matches!((&self.from, &self.aim), (From::Tail(..), Aim::Lines))
+    }
+}
+
 /// What is read for.
 #[derive(Clone, Debug)]
 pub(super) enum Aim {
@@ -108,7 +126,16 @@ impl Follower {
 
     /// Is going to read from the engine, at once.
     pub(super) fn want(&mut self, from: From, aim: Aim) {
-        self.phase = Phase::Wanting(from, aim, Instant::now(), None);
+        self.want_at(Instant::now(), from, aim);
+    }
+
+    fn want_at(&mut self, due: Instant, from: From, aim: Aim) {
+        self.phase = Phase::Wanting(Box::new(Wanted {
+            from,
+            aim,
+            due,
+            turn: None,
+        }));
     }
 
     /// All that the client has not got.
@@ -116,7 +143,7 @@ impl Follower {
         match self.at {
             None => From::Tail(Tail::All, Times::default()),
             Some(place) if self.is_gone => From::Beyond(place),
-            Some(place) => From::After(place),
+            Some(place) => self.source.after(place),
         }
     }
 
@@ -128,22 +155,23 @@ impl Follower {
         if !self.patience.bears(&error) {
             return Some(Step::End(Ended::Failed(Arc::new(error))));
         }
-        self.phase = Phase::Wanting(from, aim, Instant::now() + self.pause, None);
+        self.want_at(Instant::now() + self.pause, from, aim);
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         None
     }
 
     /// Opens a read that is due.
     pub(super) async fn begin(&mut self) -> Option<Step> {
-        let Phase::Wanting(from, aim, due, turn) = &mut self.phase else {
+        let Phase::Wanting(wanted) = &mut self.phase else {
             return None;
         };
-        sleep_until(*due).await;
-        if turn.is_none() {
-            *turn = Some(self.member.turn().await);
+        sleep_until(wanted.due).await;
+        if wanted.turn.is_none() {
+            wanted.turn = Some(self.member.turn().await);
         }
-        let opened = self.source.open(&self.facts, from, false).await;
-        let (from, aim, turn) = (from.clone(), aim.clone(), turn.take()?);
+        let opened = self.source.open(&self.facts, &wanted.from, false).await;
+        let (from, aim) = (wanted.from.clone(), wanted.aim.clone());
+        let turn = wanted.turn.take()?;
         match opened {
             Ok(reading) => {
                 self.phase = Phase::Reading(Box::new(History::new(reading, from, turn, aim)));
@@ -172,7 +200,7 @@ impl Follower {
                 if let Some(position) = self.place_in_ring(&place) {
                     self.join(position);
                 } else if is_over {
-                    self.want(From::After(place), Aim::Lines);
+                    self.want(self.rest(), Aim::Lines);
                 }
                 Some(Step::Lines(Arc::new(stretch), 0))
             }
@@ -202,7 +230,7 @@ impl Follower {
             Err(error) => {
                 let (from, aim) = (history.from.clone(), history.aim.clone());
                 let from = match (&aim, history.last) {
-                    (Aim::Lines, Some(last)) => From::After(last),
+                    (Aim::Lines, Some(last)) => self.source.after(last),
                     _ => from,
                 };
                 self.bear(error, from, aim)
