@@ -1,5 +1,6 @@
 //! The container service: one route table, one handler a route.
 
+mod acting;
 pub mod body;
 pub mod containers;
 pub mod error;
@@ -19,10 +20,14 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{HeaderValue, Request, Response, Uri, Version, header::ACCEPT_ENCODING};
+use http::{
+    HeaderValue, Request, Response, Uri, Version,
+    header::{ACCEPT_ENCODING, CACHE_CONTROL},
+};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
+use self::acting::Acting;
 use self::query::LogParams;
 use self::routes::{Located, Op};
 pub use self::{
@@ -51,6 +56,7 @@ pub struct ContainerService {
 #[derive(Debug)]
 struct Shared {
     engine: Engine,
+    acting: Acting,
     logs: logs::Settings,
     push: push::Settings,
 }
@@ -122,7 +128,12 @@ impl ContainerService {
         let push = push::Settings::new(engine.clone(), drain.clone());
         let logs = logs::Settings::new(hub, max_line, redaction, drain);
         Self {
-            shared: Arc::new(Shared { engine, logs, push }),
+            shared: Arc::new(Shared {
+                engine,
+                acting: Acting::new(),
+                logs,
+                push,
+            }),
         }
     }
 }
@@ -185,6 +196,10 @@ impl Future for Answering {
     }
 }
 
+/// Kept by a client's own cache only, which asks each time whether it is still so. The key is in a header that caches do
+/// not know to be one.
+const ASK_AGAIN: HeaderValue = HeaderValue::from_static("private, no-cache");
+
 /// Reads are what is asked for all the time. The rest is boxed once more, since this future is as large as the largest
 /// in it, and each answer pays for that.
 async fn answer(shared: Arc<Shared>, question: Question) -> Answer {
@@ -194,27 +209,54 @@ async fn answer(shared: Arc<Shared>, question: Question) -> Answer {
         Op::Container => containers::inspect(engine, &question.name()?).await,
         Op::Images => images::list(engine).await,
         Op::Image => images::inspect(engine, &question.name()?).await,
-        _ => return no_read(&shared, &question).await,
+        _ => {
+            let mut answer = no_read(shared, question).await?;
+            let kept = answer.headers_mut().entry(CACHE_CONTROL);
+            kept.or_insert(HeaderValue::from_static("no-store"));
+            return Ok(answer);
+        }
     };
-    Ok(body::in_forms(read?, question.may_pack).await)
+    let mut read = body::in_forms(read?, question.may_pack).await;
+    read.headers_mut().insert(CACHE_CONTROL, ASK_AGAIN);
+    Ok(read)
 }
 
-fn no_read<'a>(shared: &'a Shared, question: &'a Question) -> BoxFuture<'a, Answer> {
-    let Shared { engine, logs, push } = shared;
-    match question.route.op {
-        Op::Health | Op::Containers | Op::Container | Op::Images | Op::Image => {
-            unreachable!("it is answered above")
+fn no_read(shared: Arc<Shared>, question: Question) -> BoxFuture<'static, Answer> {
+    Box::pin(async move {
+        match question.route.acts() {
+            true => {
+                let action = act(Arc::clone(&shared), question);
+                shared.acting.see_through(action).await
+            }
+            false => stream(&shared, &question).await,
         }
-        Op::Act(action) => Box::pin(containers::act(engine, question, action)),
-        Op::Stop(action) => Box::pin(containers::stop(engine, question, action)),
-        Op::RemoveContainer => Box::pin(containers::remove(engine, question)),
-        Op::RemoveImage => Box::pin(images::remove(engine, question)),
+    })
+}
+
+async fn act(shared: Arc<Shared>, question: Question) -> Answer {
+    let (engine, question) = (&shared.engine, &question);
+    match question.route.op {
+        Op::Act(action) => containers::act(engine, question, action).await,
+        Op::Stop(action) => containers::stop(engine, question, action).await,
+        Op::RemoveContainer => containers::remove(engine, question).await,
+        Op::RemoveImage => images::remove(engine, question).await,
+        _ => unreachable!("it changes nothing"),
+    }
+}
+
+/// What may go on for long. Boxed one by one, since each of many clients has one of them.
+fn stream<'a>(shared: &'a Shared, question: &'a Question) -> BoxFuture<'a, Answer> {
+    let Shared {
+        engine, logs, push, ..
+    } = shared;
+    match question.route.op {
         Op::Logs => Box::pin(logs::logs(engine, logs, question)),
         Op::LogStream => Box::pin(logs::stream(engine, logs, question)),
         Op::LogDownload => Box::pin(logs::download(engine, logs, question)),
         Op::ManyLogs => Box::pin(logs::many(engine, logs, question)),
         Op::ContainerStream => Box::pin(push::containers(push, question)),
         Op::Events => Box::pin(push::events(engine, push, question)),
+        _ => unreachable!("it is answered elsewhere"),
     }
 }
 

@@ -7,7 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE},
+};
 use pin_project_lite::pin_project;
 
 /// An answer of `status` whose JSON body has `message` as its only member.
@@ -22,9 +25,10 @@ pub fn refusal<B: From<Bytes>>(status: StatusCode, message: &str) -> Response<B>
     let body = serde_json::json!({ "message": message }).to_string();
     let mut answer = Response::new(B::from(Bytes::from(body)));
     *answer.status_mut() = status;
-    answer
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    // Caches may keep a 404 by themselves.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }
 

@@ -121,6 +121,11 @@ impl Route {
         matches!(self.kind, Kind::Probe | Kind::Read | Kind::Stream)
     }
 
+    /// Whether asking changes something.
+    pub(super) fn acts(&self) -> bool {
+        !self.is_safe()
+    }
+
     /// Whether the route answers `method`.
     pub fn takes(&self, method: &Method) -> bool {
         *method == Method::GET || (*method == Method::HEAD && self.is_safe())

@@ -15,6 +15,7 @@ impl Host {
             .await;
         assert_eq!(reply.status, StatusCode::OK, "{action}: {reply:?}");
         assert_eq!(reply.header("content-type"), Some("application/json"));
+        assert_eq!(reply.header("cache-control"), Some("no-store"));
         let path = format!("/containers/{given}/json");
         let (.., now) = self.engine.raw("GET", &path).await;
         assert_eq!(reply.body, now, "{action} answers the inspect of now");

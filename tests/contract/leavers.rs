@@ -10,6 +10,8 @@ use super::host::Host;
 use crate::support::agent::Agent;
 use crate::support::client::Open;
 use crate::support::dockerd::RealEngine;
+use crate::support::fixture::{agent_on, inspect};
+use crate::support::scripted::{Answer, Gate, ScriptedEngine};
 use crate::support::wait::{self, SOON};
 
 /// How soon an engine's read must have ended after its client has left.
@@ -138,4 +140,43 @@ async fn leaves_nothing_behind_of_a_thousand_clients() {
         .collect();
     assert!(!open.is_empty());
     assert!(open.iter().all(|line| line.ends_with(" 0")), "{open:?}");
+}
+
+/// What an engine is left in the midst of, it may do otherwise: kill at once, or stop and not start again.
+#[tokio::test]
+async fn an_action_is_seen_through_when_its_client_leaves() {
+    for action in ["start", "stop", "restart", "pause"] {
+        let gate = Gate::shut();
+        let path = format!("/containers/*/{action}");
+        let engine = ScriptedEngine::new()
+            .route("GET", "/containers/*/json", inspect(serde_json::json!({})))
+            .route("POST", &path, Answer::empty(204).behind(&gate))
+            .start()
+            .await;
+        let agent = agent_on(&engine).await;
+        let mut client = agent.client.connect().await;
+        let request = format!(
+            "GET /containers/c/{action} HTTP/1.1\r\nhost: a\r\nx-auth-key: {}\r\n\r\n",
+            agent.key
+        );
+        client.write_all(request.as_bytes()).await.unwrap();
+        engine
+            .wait("the engine is asked to act", |state| {
+                state.requests_to("POST", &path).count() == 1
+            })
+            .await;
+        let looked = engine.requests_to("GET", "/containers/*/json").len();
+        drop(client);
+        // It has been seen that the client is gone.
+        agent
+            .wait_for_output(&format!("/containers/c/{action}"))
+            .await;
+        gate.open();
+        engine
+            .wait(
+                "the action has ended, and the container is looked at",
+                |state| state.requests_to("GET", "/containers/*/json").count() > looked,
+            )
+            .await;
+    }
 }

@@ -90,21 +90,23 @@ async fn hands_on_an_image_by_id_and_every_name() {
 async fn answers_head_as_get_without_the_body() {
     let host = Host::start().await;
     host.ran("reads-head", &[], "echo line").await;
-    for path in [
-        "/",
-        "/containers",
-        "/images",
-        "/containers/reads-head",
-        "/images/busybox:test",
-        "/containers/reads-head/logs",
-        "/containers/reads-head/logs?follow=true",
-        "/containers/reads-head/logs/stream",
-        "/containers/reads-head/logs/download",
+    // With what a cache may do with it.
+    for (path, kept) in [
+        ("/", None),
+        ("/containers", Some("private, no-cache")),
+        ("/images", Some("private, no-cache")),
+        ("/containers/reads-head", Some("private, no-cache")),
+        ("/images/busybox:test", Some("private, no-cache")),
+        ("/containers/reads-head/logs", Some("no-store")),
+        ("/containers/reads-head/logs?follow=true", Some("no-cache")),
+        ("/containers/reads-head/logs/stream", Some("no-cache")),
+        ("/containers/reads-head/logs/download", Some("no-store")),
     ] {
         let get = host.agent.get(path).await;
         let head = host.agent.request("HEAD", path, &[], "").await;
         assert_eq!((get.status.as_u16(), head.status.as_u16()), (200, 200));
         assert!(!get.body.is_empty() && head.body.is_empty(), "{path}");
+        assert_eq!(get.header("cache-control"), kept, "{path}");
         for name in ["content-type", "cache-control", "x-accel-buffering"] {
             assert_eq!(get.header(name), head.header(name), "{path}");
         }
@@ -112,6 +114,7 @@ async fn answers_head_as_get_without_the_body() {
     let unknown = "/containers/reads-nobody";
     let head = host.agent.request("HEAD", unknown, &[], "").await;
     assert_eq!((head.status.as_u16(), head.body.len()), (404, 0));
+    assert_eq!(head.header("cache-control"), Some("no-store"));
     host.engine.remove("reads-head").await;
 }
 

@@ -14,6 +14,17 @@ use crate::support::wait::{self, SOON};
 
 /// Asks, and waits in leaps until the answer comes to the request that hangs; the time it took in seconds.
 async fn too_slow(engine: &RunningEngine, path: &'static str, seconds: u64) {
+    answers_too_slow(engine, path, seconds).await;
+    is_given_up(engine).await;
+}
+
+async fn is_given_up(engine: &RunningEngine) {
+    engine
+        .wait("nobody waits any more", |state| state.waiting == 0)
+        .await;
+}
+
+async fn answers_too_slow(engine: &RunningEngine, path: &'static str, seconds: u64) {
     let asked = tokio::spawn(Inside::on(engine).get(path));
     engine
         .wait("the engine is asked and hangs", |state| state.waiting == 1)
@@ -25,10 +36,6 @@ async fn too_slow(engine: &RunningEngine, path: &'static str, seconds: u64) {
     let body = answer.into_body().collect().await.unwrap().to_bytes();
     let message = format!("The Docker Engine is too slow: no answer within {seconds} s.");
     assert_eq!(body, json!({ "message": message }).to_string());
-    // The call is given up, too.
-    engine
-        .wait("nobody waits any more", |state| state.waiting == 0)
-        .await;
 }
 
 fn hanging(method: &str, path: &str) -> ScriptedEngine {
@@ -67,7 +74,12 @@ async fn gives_an_action_120_seconds() {
         "/containers/c/remove",
         "/images/i/remove",
     ] {
-        too_slow(&engine, path, 120).await;
+        answers_too_slow(&engine, path, 120).await;
+        // It goes on, but not for ever.
+        leaping(tokio::time::sleep(Duration::from_secs(590))).await;
+        assert_eq!(engine.state(|state| state.waiting), 1, "{path}");
+        leaping(tokio::time::sleep(Duration::from_secs(20))).await;
+        is_given_up(&engine).await;
     }
 }
 
