@@ -205,7 +205,8 @@ fn keep_private(path: &Path) {
 /// another.
 fn create(folder: &Path, path: &Path, key: &Key) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    let draft = folder.join(format!("{FILE}.{}", std::process::id()));
+    // Not by the process's number: in containers that is 1 for all.
+    let draft = folder.join(format!("{FILE}.{:016x}", getrandom::u64()?));
     let written = write(&draft, key).and_then(|()| match fs::hard_link(&draft, path) {
         // Some volumes have no hard links. What they have is a rename, which would replace.
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists && !path.exists() => {
@@ -219,8 +220,6 @@ fn create(folder: &Path, path: &Path, key: &Key) -> io::Result<()> {
 }
 
 fn write(path: &Path, key: &Key) -> io::Result<()> {
-    // Of a start that was killed in here.
-    let _mostly_not_there = fs::remove_file(path);
     let mut file = File::options()
         .write(true)
         .create_new(true)

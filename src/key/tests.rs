@@ -1,5 +1,7 @@
 //! A key file in every state it can be found in.
 
+use std::{sync::Barrier, thread};
+
 use super::*;
 
 fn folder() -> tempfile::TempDir {
@@ -17,6 +19,26 @@ fn makes_a_key_once_and_for_its_owner_only() {
     let meta = fs::metadata(data.join(FILE)).unwrap();
     assert_eq!(meta.permissions().mode() & 0o777, 0o600);
     assert_eq!(fs::read_dir(&data).unwrap().count(), 1, "the draft is left");
+}
+
+/// Each is process 1 of its own container.
+#[test]
+fn two_that_start_at_once_have_one_key() {
+    for _ in 0..50 {
+        let folder = folder();
+        let start = Barrier::new(2);
+        let made = thread::scope(|scope| {
+            let both = [(); 2].map(|()| {
+                scope.spawn(|| {
+                    start.wait();
+                    load_or_create(folder.path()).unwrap()
+                })
+            });
+            both.map(|one| one.join().unwrap())
+        });
+        assert_eq!(made[0].reveal(), made[1].reveal());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 }
 
 #[test]
