@@ -1,12 +1,16 @@
 //! What can be configured, by flags and the environment; parsed once.
 
 use std::{
+    env,
     net::{Ipv6Addr, SocketAddr},
     path::PathBuf,
     str::FromStr,
 };
 
-use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use clap::{
+    Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+    builder::Resettable,
+};
 use tracing_subscriber::filter::Targets;
 
 use crate::{
@@ -160,6 +164,13 @@ impl FromStr for EngineHost {
 }
 
 impl Config {
+    /// What this process was given. Where that makes no sense it says so and ends the process. An empty variable is none:
+    /// Compose makes those that it is not told.
+    pub fn of_process() -> Self {
+        let command = Self::command().mut_args(unless_empty);
+        Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+    }
+
     /// Where the API listens.
     pub fn api_addr(&self) -> SocketAddr {
         self.listen_addr
@@ -188,6 +199,14 @@ impl Config {
             None if self.node_env == "production" => vec![Address::default_socket()],
             None => vec![Address::development(), Address::default_socket()],
         }
+    }
+}
+
+fn unless_empty(arg: Arg) -> Arg {
+    let value = arg.get_env().and_then(env::var_os);
+    match value.is_some_and(|value| value.is_empty()) {
+        true => arg.env(Resettable::Reset),
+        false => arg,
     }
 }
 

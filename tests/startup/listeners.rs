@@ -89,3 +89,25 @@ async fn has_no_metrics_listener_where_it_is_switched_off() {
         });
     assert_eq!(listening.count(), 1);
 }
+
+/// Compose sets those to nothing that its own environment does not have.
+#[tokio::test]
+async fn an_empty_variable_is_none() {
+    let mut agent = Agent::builder();
+    for name in [
+        "SHOW_KEY",
+        "RUST_LOG",
+        "MAX_LINE_BYTES",
+        "REDACT",
+        "REDACT_NAMES",
+        "MAX_CONNECTIONS",
+        "MAX_LOG_READERS",
+    ] {
+        agent = agent.env(name, "");
+    }
+    let engine = ScriptedEngine::new().start().await;
+    // It waits for what the agent says at the level that is there without `RUST_LOG`.
+    let agent = agent.docker_host(engine.docker_host()).start().await;
+    assert_eq!(agent.get("/").await.status, 200);
+    assert!(agent.printed_key().is_some());
+}
