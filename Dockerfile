@@ -22,7 +22,7 @@ LABEL docker.ps-agent="true" \
 COPY --from=build /image/ /
 WORKDIR /app
 ENV NODE_ENV=production
-EXPOSE 3000 9464
+EXPOSE 3000
 VOLUME /app/data
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=5s CMD ["/bin/docker-ps-agent", "health"]

@@ -3,12 +3,11 @@
 use std::{
     io::{self, Write},
     pin::pin,
-    process::ExitCode,
+    process::{self, ExitCode},
     thread,
     time::Duration,
 };
 
-use clap::Parser;
 use docker_ps_agent::{
     cat,
     config::{Command, Config, MetricsAddr},
@@ -43,6 +42,9 @@ const MAX_WORKERS: usize = 4;
 /// How many scrapers may be connected at a time.
 const MAX_SCRAPERS: usize = 64;
 
+/// How soon the process ends then whatever holds it up, as standard output does that nobody reads.
+const LAST_RESORT: Duration = Duration::from_millis(500);
+
 /// How long requests are refused, once the key has changed, before the process ends.
 const FAREWELL: Duration = Duration::from_millis(250);
 
@@ -51,7 +53,7 @@ fn main() -> ExitCode {
     if cat::is_meant(args.next().as_deref()) {
         return cat::run(args);
     }
-    let config = Config::parse();
+    let config = Config::of_process();
     let (worker, runtime) = match Worker::new() {
         Ok(made) => made,
         Err(error) => return fail(&error),
@@ -157,7 +159,16 @@ fn watch(config: &Config, key: &Key) -> Result<CancellationToken, BoxError> {
     if !key::peek(&path).is_ok_and(|seen| seen.reveal() == key.reveal()) {
         changed.cancel();
     }
-    file_watch::watch(path, known, changed.clone())?;
+    let watching = file_watch::watch(path, known, changed.clone())?;
+    let last_resort = move || {
+        let _panicked_or_not = watching.join();
+        thread::sleep(LAST_RESORT);
+        process::exit(1);
+    };
+    thread::Builder::new()
+        .name("last-resort".into())
+        .stack_size(64 * 1024)
+        .spawn(last_resort)?;
     Ok(changed)
 }
 

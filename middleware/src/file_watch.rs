@@ -9,7 +9,7 @@ use std::{
     io::{self, Read},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    thread,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -82,7 +82,11 @@ impl Fingerprint {
 /// # Errors
 ///
 /// If the thread cannot be started.
-pub fn watch(path: PathBuf, known: Fingerprint, changed: CancellationToken) -> io::Result<()> {
+pub fn watch(
+    path: PathBuf,
+    known: Fingerprint,
+    changed: CancellationToken,
+) -> io::Result<JoinHandle<()>> {
     watch_every(INTERVAL, path, known, changed)
 }
 
@@ -91,7 +95,7 @@ fn watch_every(
     path: PathBuf,
     known: Fingerprint,
     changed: CancellationToken,
-) -> io::Result<()> {
+) -> io::Result<JoinHandle<()>> {
     thread::Builder::new()
         .name("file-watch".into())
         .stack_size(128 * 1024)
@@ -109,8 +113,7 @@ fn watch_every(
                     _ => changed.cancel(),
                 }
             }
-        })?;
-    Ok(())
+        })
 }
 
 #[cfg(test)]

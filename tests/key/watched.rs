@@ -1,12 +1,20 @@
 //! Whatever happens to the key's file ends the service; whatever does not happen to it does not.
 
 use std::fs::{self, File, Permissions};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use tokio::time::timeout;
+
 use super::is_key;
-use super::watching::{LAST_WORDS, Watching};
+use super::watching::{AT_ONCE, LAST_WORDS, Watching};
+use crate::support::agent::Agent;
+use crate::support::client::Client;
+use crate::support::fixture::engine_with_log;
+use crate::support::scripted::Answer;
+use crate::support::wait::{self, SOON};
 
 async fn ends_on(change: impl FnOnce(&Path)) {
     Watching::start().await.ends_on(change).await;
@@ -110,4 +118,39 @@ async fn goes_on_when_the_file_is_only_touched() {
     let noticed = tokio::time::timeout(Duration::from_secs(2), noticed).await;
     assert!(noticed.is_err(), "a touch ended the service");
     assert_eq!(watching.agent.get("/").await.status, 200);
+}
+
+/// Its own log, say, goes to a collector that hangs.
+#[tokio::test]
+async fn ends_also_where_nobody_reads_what_it_says() {
+    const SCRIPT: &str = r#"/usr/bin/mkfifo "$FIFO" && exec 3<>"$FIFO" && exec "$0" >"$FIFO""#;
+    let list = Answer::json(200, "[]");
+    let engine = engine_with_log(Answer::bytes(200, "")).route("GET", "/containers/json", list);
+    let engine = engine.start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let builder = Agent::builder()
+        .docker_host(engine.docker_host())
+        .data_dir(folder.path())
+        .env("LISTEN_ADDR", address.to_string())
+        .env("FIFO", folder.path().join("fifo"))
+        .program("/bin/sh")
+        .args_before(&["-c", SCRIPT, env!("CARGO_BIN_EXE_docker-ps-agent")]);
+    fs::write(builder.key_file(), other_key()).unwrap();
+    let agent = builder.spawn();
+    wait::until("it listens", SOON, async || {
+        TcpStream::connect(address).is_ok()
+    })
+    .await;
+    let client = Client::new(address).with_key(other_key());
+    // Until the pipe is full.
+    while timeout(Duration::from_secs(1), client.get("/containers"))
+        .await
+        .is_ok()
+    {}
+    fs::remove_file(builder.key_file()).unwrap();
+    let status = agent.wait_exit(AT_ONCE).await;
+    assert_eq!(status.code(), Some(1));
 }

@@ -20,7 +20,7 @@ pub const LAST_WORDS: &str =
 
 /// How soon a change must have ended the service. It should take one second; the second one is for a machine that
 /// is busy with other tests.
-const AT_ONCE: Duration = Duration::from_secs(2);
+pub const AT_ONCE: Duration = Duration::from_secs(2);
 
 pub struct Watching {
     engine: RunningEngine,
