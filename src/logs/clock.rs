@@ -27,8 +27,9 @@ struct State {
 impl Clock {
     /// A clock that is watched from now on.
     pub fn new() -> Self {
+        let (_, begun) = look();
         let state = State {
-            begun: begun(time(ClockId::Realtime)),
+            begun,
             twice: Nanos::MIN,
         };
         Self {
@@ -39,10 +40,10 @@ impl Clock {
     /// Whether it may have gone back since it showed this time, as far as is known here. Nothing is of an engine on another
     /// host, nor of what it did between the host's beginning and the agent's.
     pub fn may_have_gone_back_since(&self, stamp: Nanos) -> bool {
-        let now = time(ClockId::Realtime);
+        let (now, begun) = look();
         // Nothing in there panics halfway.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.look(now, begun(now));
+        state.look(now, begun);
         state.doubts(stamp)
     }
 }
@@ -68,9 +69,19 @@ impl State {
     }
 }
 
-/// When the host began, if it is `now`.
-fn begun(now: Nanos) -> Nanos {
-    now.saturating_sub(time(ClockId::Boottime))
+/// What the clock shows, and when the host began by that.
+fn look() -> (Nanos, Nanos) {
+    loop {
+        let (before, now, after) = (
+            time(ClockId::Boottime),
+            time(ClockId::Realtime),
+            time(ClockId::Boottime),
+        );
+        // A thread that is held up in between would see a step.
+        if after - before < nanos(SKEW) / 10 {
+            return (now, now.saturating_sub(after));
+        }
+    }
 }
 
 fn time(of: ClockId) -> Nanos {

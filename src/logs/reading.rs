@@ -309,8 +309,9 @@ impl Reading {
     /// Whether the line that is sought is not looked for beyond the one at `place`.
     fn gives_up(&self, sought: &Place, place: &Place) -> bool {
         match self.search {
-            Search::Since => self.follow && sought.is_passed_by(place),
-            Search::All => false,
+            // A line that the client got without its end comes later here than what was written after it.
+            Search::Since => (self.follow || sought.open.is_some()) && sought.is_passed_by(place),
+            Search::All => sought.open.is_some() && sought.is_passed_by(place),
             Search::First(many) => self.passed > many,
         }
     }

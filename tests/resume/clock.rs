@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::growing::{Growing, cursor};
 use super::{Client, assert_same, line_of};
 use crate::metrics::samples::becomes;
-use crate::support::fixture::{agent_on, engine_with_log};
+use crate::support::fixture::{ID, agent_on, engine_with_log};
 use crate::support::scripted::{Answer, STDERR, STDOUT, frame, line, timestamp};
 use crate::support::wait::SOON;
 
@@ -233,4 +233,27 @@ async fn a_line_that_had_begun_before_the_client_left_comes_whole() {
         assert_same(&texts(&client)[2..], &lines, "the client");
         assert_eq!(client.gaps, 0);
     }
+}
+
+/// The client got the last words of a run without their end. In the log they end behind what another run has written since.
+#[tokio::test]
+async fn what_is_written_behind_last_words_is_not_lost() {
+    let log = Growing::default();
+    let known = ago(30_000);
+    log.write_part(STDERR, known, "fatal");
+    let mut lines = Vec::new();
+    for number in 0..3 {
+        lines.push(format!("line {number}"));
+        log.write(STDOUT, ago(20_000 - number), lines.last().unwrap());
+    }
+    let engine = log.engine().await;
+    let agent = agent_on(&engine).await;
+    let cursor = format!("{}.{}.e0_5", &ID[..12], known.as_nanosecond());
+    let mut client = with(cursor);
+    let mut stream = client.open(&agent, PATH).await;
+    client.take(&mut stream, lines.len()).await;
+    assert_eq!(texts(&client), lines);
+    log.write(STDOUT, Timestamp::now(), "new");
+    client.take(&mut stream, 1).await;
+    assert_eq!(texts(&client).last().unwrap(), "new");
 }

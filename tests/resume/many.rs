@@ -99,10 +99,9 @@ async fn says_who_comes_and_goes() {
     says(&mut stream, "comes", "stopped").await;
     host.engine.docker(&["start", "comes"]).await;
     says(&mut stream, "comes", "started").await;
-    assert_eq!(
-        text(&line_of(&stream.next(SOON).await.unwrap()).unwrap()),
-        "hello"
-    );
+    let event = stream.next(SOON).await.unwrap();
+    let line = line_of(&event).unwrap_or_else(|| panic!("{event:?}"));
+    assert_eq!(text(&line), "hello");
     host.engine.remove("comes").await;
     says(&mut stream, "comes", "stopped").await;
     says(&mut stream, "comes", "removed").await;
