@@ -1,6 +1,7 @@
 //! The docker.ps agent's process: arguments → config → engine → key → stack → serve.
 
 use std::{
+    future::ready,
     io::{self, Write},
     pin::pin,
     process::{self, ExitCode},
@@ -42,11 +43,11 @@ const MAX_WORKERS: usize = 4;
 /// How many scrapers may be connected at a time.
 const MAX_SCRAPERS: usize = 64;
 
-/// How soon the process ends then whatever holds it up, as standard output does that nobody reads.
-const LAST_RESORT: Duration = Duration::from_millis(500);
-
 /// How long requests are refused, once the key has changed, before the process ends.
 const FAREWELL: Duration = Duration::from_millis(250);
+
+/// How soon the process ends then whatever holds it up, as standard output does that nobody reads.
+const LAST_RESORT: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
@@ -109,18 +110,20 @@ async fn run(config: &Config, worker: Worker) -> Result<ExitCode, BoxError> {
         config.redaction(),
         stop.clone(),
     );
+    let has_acted = service.has_acted();
     let service = stack(service, key.digest(), key_changed.clone());
     drop(key);
     if let MetricsAddr::At(address) = config.metrics_addr {
         let listener = Listener::bind("metrics", address, MAX_SCRAPERS)?;
         let exposition = Exposition::new(metrics, engine);
         let service = service_fn(move |request| exposition.clone().answer(request));
-        tokio::spawn(listener.serve(service, Workers::here(), stop.clone()));
+        let served = listener.serve(service, Workers::here(), stop.clone(), ready(()));
+        tokio::spawn(served);
     }
 
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let workers = Workers::start(worker, cores.min(MAX_WORKERS))?;
-    let mut serving = pin!(api.serve(service, workers, stop));
+    let mut serving = pin!(api.serve(service, workers, stop, has_acted));
     tokio::select! {
         () = &mut serving => {
             tracing::info!("stopped");

@@ -16,7 +16,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::future::Either;
+use futures_util::future::{Either, join};
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::BodyExt;
@@ -145,9 +145,15 @@ impl Listener {
         Ok(listener)
     }
 
-    /// Serves connections on `workers` until `stop` is cancelled, then lets those that are open finish for [`DRAIN`].
-    pub async fn serve<S, B>(self, service: S, workers: Workers, stop: CancellationToken)
-    where
+    /// Serves connections on `workers` until `stop` is cancelled, then lets those that are open finish for [`DRAIN`], and
+    /// what else `has_ended` waits for.
+    pub async fn serve<S, B>(
+        self,
+        service: S,
+        workers: Workers,
+        stop: CancellationToken,
+        has_ended: impl Future<Output = ()>,
+    ) where
         S: Service<Request<()>, Response = Response<B>, Error = Infallible>,
         S: Clone + Send + 'static,
         S::Future: Send,
@@ -198,7 +204,8 @@ impl Listener {
         drop(self.socket);
         let left = graceful.count();
         tracing::info!(listener = self.name, connections = left, "draining");
-        if timeout(DRAIN, graceful.shutdown()).await.is_err() {
+        let all = join(graceful.shutdown(), has_ended);
+        if timeout(DRAIN, all).await.is_err() {
             tracing::warn!(listener = self.name, "connections are cut off");
         }
     }

@@ -136,6 +136,11 @@ impl ContainerService {
             }),
         }
     }
+
+    /// Waits until no action is under way, of those whose clients have left, too.
+    pub fn has_acted(&self) -> impl Future<Output = ()> + use<> {
+        self.shared.acting.ended()
+    }
 }
 
 impl<B> Service<Request<B>> for ContainerService {
@@ -225,8 +230,9 @@ fn no_read(shared: Arc<Shared>, question: Question) -> BoxFuture<'static, Answer
     Box::pin(async move {
         match question.route.acts() {
             true => {
+                let longest = question.route.longest();
                 let action = act(Arc::clone(&shared), question);
-                shared.acting.see_through(action).await
+                shared.acting.see_through(longest, action).await
             }
             false => stream(&shared, &question).await,
         }

@@ -114,7 +114,7 @@ fn allocations(path: &'static str) -> (f64, f64) {
         let redaction = Redaction::default();
         let service = ContainerService::new(engine, 1 << 20, LIMITS, redaction, stop.clone());
         let service = stack(service, KeyDigest::of(KEY.as_bytes()), stop.clone());
-        runtime.spawn(listener.serve(service, Workers::here(), stop));
+        runtime.spawn(listener.serve(service, Workers::here(), stop, std::future::ready(())));
         let client = thread::spawn(move || {
             let mut stream = TcpStream::connect(address).unwrap();
             stream.set_nodelay(true).unwrap();

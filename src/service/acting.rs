@@ -14,10 +14,7 @@ use super::Answer;
 use crate::engine;
 
 /// How many actions are under way at a time; more wait as long as their clients do.
-const MOST: usize = 256;
-
-/// How long an action goes on when its client has left.
-const LONGEST: Duration = Duration::from_secs(600);
+const MOST: u32 = 256;
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -25,12 +22,22 @@ pub(super) struct Acting(Arc<Semaphore>);
 
 impl Acting {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(MOST)))
+        Self(Arc::new(Semaphore::new(MOST as usize)))
     }
 
-    /// What an action comes to. Once begun it goes on where this is not waited for.
+    /// Waits until no action is under way.
+    pub(super) fn ended(&self) -> impl Future<Output = ()> + use<> {
+        let all = Arc::clone(&self.0).acquire_many_owned(MOST);
+        async {
+            // It is never closed.
+            let _ = all.await;
+        }
+    }
+
+    /// What an action comes to. Once begun it goes on where this is not waited for, but not for `longest`.
     pub(super) async fn see_through(
         &self,
+        longest: Duration,
         action: impl Future<Output = Answer> + Send + 'static,
     ) -> Answer {
         let permit = Arc::clone(&self.0).acquire_owned().await;
@@ -43,7 +50,7 @@ impl Acting {
                 () = async {
                     // It is never told otherwise than by being dropped.
                     let _ = left.await;
-                    sleep(LONGEST).await;
+                    sleep(longest).await;
                 } => Err(engine::Error::broken("an action took too long").into()),
             }
         };

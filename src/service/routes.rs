@@ -146,6 +146,14 @@ impl Route {
         }
     }
 
+    /// How long what is asked for goes on when the client has left. A stop takes as long as the container may.
+    pub(super) fn longest(&self) -> Duration {
+        match self.kind {
+            Kind::Stop => Duration::from_secs(24 * 60 * 60),
+            _ => Duration::from_secs(10 * 60),
+        }
+    }
+
     /// The segment of `path` where the template has `{id}`, escapes and all.
     pub fn id<'a>(&self, path: &'a str) -> &'a str {
         let rest = self.template.find("{id}").and_then(|at| path.get(at..));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::stop;
-use crate::support::fixture::{agent_on, engine_with_log};
+use crate::support::fixture::{agent_on, engine_with_log, inspect};
 use crate::support::scripted::{Answer, Gate, STDOUT, ScriptedEngine, frame, line, timestamp};
 use crate::support::wait::SOON;
 
@@ -77,4 +77,37 @@ async fn cuts_what_takes_longer_than_ten_seconds_and_is_still_no_failure() {
     assert!(list.await.unwrap().is_err(), "an answer from nowhere");
     let warned = agent.wait_for_output("connections are cut off").await;
     assert_eq!(warned.event().unwrap()["level"], "WARN");
+}
+
+#[tokio::test]
+async fn lets_an_action_end_whose_client_has_left() {
+    let gate = Gate::shut();
+    let engine = ScriptedEngine::new()
+        .route("GET", "/containers/*/json", inspect(serde_json::json!({})))
+        .route(
+            "POST",
+            "/containers/*/restart",
+            Answer::empty(204).behind(&gate),
+        )
+        .start()
+        .await;
+    let agent = agent_on(&engine).await;
+    let client = agent.client.clone();
+    let asked = tokio::spawn(async move { client.get("/containers/c/restart").await });
+    engine
+        .wait("the engine is asked", |state| state.waiting == 1)
+        .await;
+    asked.abort();
+    agent.wait_for_output("/containers/{id}/restart").await;
+
+    stop(&agent, Signal::TERM).await;
+    let looked = engine.requests_to("GET", "/containers/*/json").len();
+    gate.open();
+    engine
+        .wait(
+            "the action has ended, and the container is looked at",
+            |state| state.requests_to("GET", "/containers/*/json").count() > looked,
+        )
+        .await;
+    assert_eq!(agent.wait_exit(SOON).await.code(), Some(0));
 }
