@@ -215,7 +215,10 @@ async fn answer(shared: Arc<Shared>, question: Question) -> Answer {
         Op::Images => images::list(engine).await,
         Op::Image => images::inspect(engine, &question.name()?).await,
         _ => {
-            let mut answer = no_read(shared, question).await?;
+            let mut answer = match question.route.is_safe() {
+                true => stream(&shared, &question).await?,
+                false => Box::pin(see_through(shared, question)).await?,
+            };
             let kept = answer.headers_mut().entry(CACHE_CONTROL);
             kept.or_insert(HeaderValue::from_static("no-store"));
             return Ok(answer);
@@ -226,17 +229,10 @@ async fn answer(shared: Arc<Shared>, question: Question) -> Answer {
     Ok(read)
 }
 
-fn no_read(shared: Arc<Shared>, question: Question) -> BoxFuture<'static, Answer> {
-    Box::pin(async move {
-        match question.route.acts() {
-            true => {
-                let longest = question.route.longest();
-                let action = act(Arc::clone(&shared), question);
-                shared.acting.see_through(longest, action).await
-            }
-            false => stream(&shared, &question).await,
-        }
-    })
+async fn see_through(shared: Arc<Shared>, question: Question) -> Answer {
+    let longest = question.route.longest();
+    let action = act(Arc::clone(&shared), question);
+    shared.acting.see_through(longest, action).await
 }
 
 async fn act(shared: Arc<Shared>, question: Question) -> Answer {
@@ -250,7 +246,7 @@ async fn act(shared: Arc<Shared>, question: Question) -> Answer {
     }
 }
 
-/// What may go on for long. Boxed one by one, since each of many clients has one of them.
+/// What may go on for long. Boxed one by one, since one is larger than another.
 fn stream<'a>(shared: &'a Shared, question: &'a Question) -> BoxFuture<'a, Answer> {
     let Shared {
         engine, logs, push, ..

@@ -93,7 +93,7 @@ impl Place {
     }
 
     /// How early a line of the other source may be stamped that stands behind this one.
-    pub(super) fn earliest(&self) -> Nanos {
+    fn earliest(&self) -> Nanos {
         self.stamp.saturating_sub(nanos(SKEW))
     }
 }

@@ -310,8 +310,9 @@ impl Reading {
     fn gives_up(&self, sought: &Place, place: &Place) -> bool {
         match self.search {
             // A line that the client got without its end comes later here than what was written after it.
-            Search::Since => (self.follow || sought.open.is_some()) && sought.is_passed_by(place),
-            Search::All => sought.open.is_some() && sought.is_passed_by(place),
+            Search::Since | Search::All => {
+                (self.follow || sought.open.is_some()) && sought.is_passed_by(place)
+            }
             Search::First(many) => self.passed > many,
         }
     }

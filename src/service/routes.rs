@@ -117,13 +117,8 @@ const fn route(template: &'static str, op: Op, kind: Kind) -> Route {
 
 impl Route {
     /// Whether asking changes nothing, so that `HEAD` may be asked too.
-    fn is_safe(&self) -> bool {
+    pub(super) fn is_safe(&self) -> bool {
         matches!(self.kind, Kind::Probe | Kind::Read | Kind::Stream)
-    }
-
-    /// Whether asking changes something.
-    pub(super) fn acts(&self) -> bool {
-        !self.is_safe()
     }
 
     /// Whether the route answers `method`.

@@ -172,11 +172,9 @@ async fn an_action_is_seen_through_when_its_client_leaves() {
             .wait_for_output(&format!("/containers/c/{action}"))
             .await;
         gate.open();
+        // Once it has acted, it looks at the container.
         engine
-            .wait(
-                "the action has ended, and the container is looked at",
-                |state| state.requests_to("GET", "/containers/*/json").count() > looked,
-            )
+            .wait_for_more(looked, "GET", "/containers/*/json")
             .await;
     }
 }

@@ -24,9 +24,7 @@ async fn refusals_of_an_engine_that_starts_do_not_end_a_stream() {
     engine.start_again().await;
     // More often than a failing log is read again, without an outage before.
     engine
-        .wait("the log is asked for again and again", |state| {
-            state.requests_to("GET", "/containers/*/logs").count() > asked + 6
-        })
+        .wait_for_more(asked + 6, "GET", "/containers/*/logs")
         .await;
     log.write(STDOUT, Timestamp::now(), "after");
     log.serve(&engine);

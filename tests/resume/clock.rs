@@ -191,11 +191,7 @@ async fn a_line_behind_those_of_a_clock_that_was_ahead_is_found() {
         let logs = "/containers/*/logs";
         let asked = engine.requests_to("GET", logs).len();
         engine.drop_connections();
-        engine
-            .wait("the log is asked for again", |state| {
-                state.requests_to("GET", logs).count() > asked
-            })
-            .await;
+        engine.wait_for_more(asked, "GET", logs).await;
         log.write(STDOUT, Timestamp::now(), "new");
         client.take(&mut stream, 1).await;
         assert_eq!(texts(&client).split_off(lines.len()), ["new"]);

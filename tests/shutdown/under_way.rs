@@ -103,11 +103,9 @@ async fn lets_an_action_end_whose_client_has_left() {
     stop(&agent, Signal::TERM).await;
     let looked = engine.requests_to("GET", "/containers/*/json").len();
     gate.open();
+    // Once it has acted, it looks at the container.
     engine
-        .wait(
-            "the action has ended, and the container is looked at",
-            |state| state.requests_to("GET", "/containers/*/json").count() > looked,
-        )
+        .wait_for_more(looked, "GET", "/containers/*/json")
         .await;
     assert_eq!(agent.wait_exit(SOON).await.code(), Some(0));
 }

@@ -145,6 +145,15 @@ impl RunningEngine {
         self.script.state.wait(what, wanted).await;
     }
 
+    /// Waits until there were more than `many` requests of this method and path.
+    pub async fn wait_for_more(&self, many: usize, method: &str, path: &str) {
+        let what = format!("more than {many} times {method} {path}");
+        self.wait(&what, |state| {
+            state.requests_to(method, path).count() > many
+        })
+        .await;
+    }
+
     /// Tears every connection, and goes on listening.
     pub fn drop_connections(&self) {
         self.script.kick.notify_waiters();

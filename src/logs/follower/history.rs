@@ -52,8 +52,7 @@ impl History {
 
     /// Whether these are the lines that the client wanted at first, and none has come.
     pub(super) fn is_to_begin(&self) -> bool {
-        let is_first = matches!((&self.from, &self.aim), (From::Tail(..), Aim::Lines));
-        is_first && self.last.is_none()
+        is_for_first(&self.from, &self.aim) && self.last.is_none()
     }
 }
 
@@ -71,8 +70,12 @@ pub(super) struct Wanted {
 impl Wanted {
     /// Whether these are the lines that the client wanted at first.
     pub(super) fn is_to_begin(&self) -> bool {
-        matches!((&self.from, &self.aim), (From::Tail(..), Aim::Lines))
+        is_for_first(&self.from, &self.aim)
     }
+}
+
+fn is_for_first(from: &From, aim: &Aim) -> bool {
+    matches!((from, aim), (From::Tail(..), Aim::Lines))
 }
 
 /// What is read for.
