@@ -131,10 +131,14 @@ impl Route {
         if self.is_safe() { "GET, HEAD" } else { "GET" }
     }
 
-    /// How long the head of an answer may take. A stop sets a limit of its own, since only its handler
+    /// How long the head of an answer to `query` may take. A stop sets a limit of its own, since only its handler
     /// knows the container's grace period.
-    pub fn limit(&self) -> Option<Duration> {
+    pub fn limit(&self, query: Option<&str>) -> Option<Duration> {
         match self.kind {
+            // The engine walks through all files of all containers.
+            Kind::Read if self.op == Op::Containers && query.is_some_and(names_size) => {
+                Some(Duration::from_secs(300))
+            }
             Kind::Probe | Kind::Read | Kind::Stream => Some(Duration::from_secs(30)),
             Kind::Action => Some(Duration::from_secs(120)),
             Kind::Stop => None,
@@ -157,14 +161,22 @@ impl Route {
     }
 }
 
+/// Whether a query has the parameter `size`, whatever its value.
+fn names_size(query: &str) -> bool {
+    form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "size")
+}
+
 /// The route of a request, in its extensions; none where its path is unknown.
 #[derive(Clone, Copy, Debug)]
-pub struct Located(pub Option<&'static Route>);
+pub struct Located {
+    route: Option<&'static Route>,
+    limit: Option<Duration>,
+}
 
 impl Located {
-    /// What [`locate`] has put there.
+    /// The route that [`locate`] has put there.
     pub fn of(extensions: &Extensions) -> Option<&'static Route> {
-        extensions.get().and_then(|Self(route)| *route)
+        extensions.get().and_then(|located: &Self| located.route)
     }
 }
 
@@ -184,13 +196,14 @@ pub fn locate<B>(mut request: Request<B>) -> Request<B> {
         .at(request.uri().path())
         .ok()
         .map(|found| *found.value);
-    request.extensions_mut().insert(Located(route));
+    let limit = route.and_then(|route| route.limit(request.uri().query()));
+    request.extensions_mut().insert(Located { route, limit });
     request
 }
 
 /// How long the head of the answer to a request may take.
 pub fn limit(extensions: &Extensions) -> Option<Duration> {
-    Located::of(extensions).and_then(Route::limit)
+    extensions.get().and_then(|located: &Located| located.limit)
 }
 
 /// Whether the answer to a request may come in several forms: read once for many, known already, packed.

@@ -59,6 +59,13 @@ async fn gives_a_read_30_seconds() {
 }
 
 #[tokio::test]
+async fn gives_a_list_with_sizes_300_seconds() {
+    let engine = hanging("GET", "/containers/json").start().await;
+    too_slow(&engine, "/containers?all=false&size=true", 300).await;
+    too_slow(&engine, "/containers?fields=size", 30).await;
+}
+
+#[tokio::test]
 async fn gives_the_head_of_a_log_30_seconds() {
     let engine = engine_with_log(Answer::hang_head()).start().await;
     too_slow(&engine, "/containers/c/logs/stream", 30).await;
