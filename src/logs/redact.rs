@@ -4,12 +4,12 @@
 //! cut is a line's edge: where it was too long, where the log begins or ends within it. There half a secret
 //! is hidden as well, and now and then something that only looks like half of one.
 
-use std::{cmp::Reverse, fmt, sync::Arc};
+use std::{cmp::Reverse, collections::HashSet, fmt, sync::Arc};
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use aho_corasick::{Anchored, Input, MatchKind, automaton::Automaton, nfa::contiguous::NFA};
 use memchr::memmem;
 
-use super::Line;
+use super::{Line, ansi};
 use crate::engine::Env;
 
 /// What the name of a secret variable contains.
@@ -55,7 +55,8 @@ impl Redaction {
 /// What is searched for and hidden. Clones share it.
 #[derive(Clone)]
 pub struct Secrets {
-    automaton: AhoCorasick,
+    /// The faster DFA would take up to a kibibyte for each byte of the secrets.
+    automaton: Arc<NFA>,
     values: Arc<[Secret]>,
 }
 
@@ -81,30 +82,33 @@ impl fmt::Debug for Secrets {
 impl Secrets {
     /// The values of these variables; none if there is nothing to hide.
     fn new<'a>(variables: impl Iterator<Item = (&'a str, &'a str)>) -> Option<Self> {
-        let mut values = Vec::new();
+        let (mut values, mut known) = (Vec::new(), HashSet::new());
         for (name, value) in variables {
             let mark: Arc<str> = format!("[redacted {name}]").into();
-            // Lines are looked at one by one, so a value is too.
-            let lines = value.lines().filter(|line| line.len() >= LEAST);
-            values.extend(lines.map(|line| Secret {
-                value: line.as_bytes().into(),
-                mark: Arc::clone(&mark),
-            }));
+            // Lines are looked at one by one, so a value is too; and some are shown without escape sequences.
+            for line in value.lines().map(|line| line.trim_end_matches('\r')) {
+                let stripped = ansi::strip(line.as_bytes());
+                for value in [Some(line.into()), stripped].into_iter().flatten() {
+                    let value: Box<[u8]> = value.into();
+                    if value.len() >= LEAST && known.insert(value.clone()) {
+                        let mark = Arc::clone(&mark);
+                        values.push(Secret { value, mark });
+                    }
+                }
+            }
         }
         if values.is_empty() {
             return None;
         }
-        let automaton = AhoCorasick::builder()
+        let automaton = NFA::builder()
             // All that are there: of two that overlap, each is a secret.
             .match_kind(MatchKind::Standard)
-            // The faster DFA would take up to a kibibyte for each byte of the secrets.
-            .kind(Some(AhoCorasickKind::ContiguousNFA))
             .build(values.iter().map(|secret| &secret.value))
             .expect(
                 "an inspect that could be read has far fewer bytes than there are state numbers",
             );
         Some(Self {
-            automaton,
+            automaton: Arc::new(automaton),
             values: values.into(),
         })
     }
@@ -134,10 +138,24 @@ impl Secrets {
     /// The secrets in the text, those that overlap as one: it has the name of the first, else of the longest.
     fn find_whole(&self, text: &[u8]) -> Vec<Found> {
         let mut all: Vec<Found> = Vec::new();
+        let automaton = &*self.automaton;
+        let searched = "it searches anywhere, for the earliest too";
+        let first = automaton.try_find(&Input::new(text).earliest(true));
+        if first.expect(searched).is_none() {
+            return all;
+        }
+        let mut state = automaton.start_state(Anchored::No).expect(searched);
         // They come by where they end.
-        for found in self.automaton.find_overlapping_iter(text) {
-            let (mut from, to) = (found.start(), found.end());
-            let mut secret = found.pattern().as_usize();
+        for (at, byte) in text.iter().enumerate() {
+            state = automaton.next_state(Anchored::No, state, *byte);
+            if !automaton.is_match(state) {
+                continue;
+            }
+            // Of those that end here the longest is the first, and the others are in it.
+            let found = automaton.match_pattern(state, 0);
+            let to = at + 1;
+            let mut from = to - automaton.pattern_len(found);
+            let mut secret = found.as_usize();
             // At once, else a text that repeats itself would have more of them than bytes.
             while let Some((before, _, other)) = all.pop_if(|(_, end, _)| *end > from) {
                 if before < from {

@@ -276,3 +276,41 @@ fn finds_the_longest_overlap() {
         );
     }
 }
+
+#[test]
+fn hides_what_is_printed_without_the_end_of_its_line() {
+    let text = hide(&["A_KEY=hunter2\r\nhunter3\r"], &line("hunter2, hunter3"));
+    assert_eq!(text, "[redacted A_KEY], [redacted A_KEY]");
+}
+
+#[test]
+fn hides_a_value_with_control_characters_where_those_are_taken_out_too() {
+    let secrets = secrets(&["B_KEY=pa\u{7}ss-\u{1b}[1mword"]);
+    for (strip_ansi, text) in [
+        (false, "x=pa\u{7}ss-\u{1b}[1mword"),
+        (true, "x=pa\u{7}ss-\u{1b}[1mword"),
+        (true, "x=pass-\u{1b}[0mword"),
+    ] {
+        let view = View::new(Rules {
+            strip_ansi,
+            secrets: secrets.clone(),
+            ..Rules::default()
+        });
+        let shown = view.show(line(text)).unwrap();
+        assert_eq!(shown.text(), b"x=[redacted B_KEY]", "{text:?}");
+    }
+}
+
+/// Each byte of such a line ends as many values as there are.
+#[test]
+fn takes_no_longer_for_many_values_that_are_parts_of_one_another() {
+    let begun = std::time::Instant::now();
+    let variables: Vec<_> = (4..1500)
+        .flat_map(|len| [1, 2].map(|twice| format!("KEY{twice}_{len}={}", "a".repeat(len))))
+        .collect();
+    let variables: Vec<_> = variables.iter().map(String::as_str).collect();
+    let text = hide(&variables, &line(&format!("b{}b", "a".repeat(1 << 20))));
+    assert_eq!(text, "b[redacted KEY1_1499]b");
+    // It takes a quarter of a second without optimization, and a minute where all of them are looked at.
+    assert!(begun.elapsed().as_secs() < 10);
+}
