@@ -4,7 +4,7 @@
 
 use arbitrary::Arbitrary;
 use docker_ps_agent::{
-    engine::{ContainerId, ImageName, LogQuery, Tail},
+    engine::{ContainerId, ImageName, Tail},
     service::query::{LogParams, name},
 };
 use libfuzzer_sys::fuzz_target;
@@ -23,6 +23,15 @@ enum Name {
     Tail,
     Since,
     Until,
+    After,
+    Ansi,
+    Format,
+    Grep,
+    Redact,
+    Regex,
+    Restarts,
+    Stream,
+    Timestamps,
 }
 
 #[derive(Arbitrary, Debug)]
@@ -32,8 +41,9 @@ enum Value<'a> {
     Time(u32, u32),
 }
 
-fn write(query: &LogQuery) -> String {
-    let mut text = format!("follow={}&tail={}", query.follow, query.tail);
+fn write(params: &LogParams) -> String {
+    let query = params.query(Tail::All);
+    let mut text = format!("follow={}&tail={}", params.follow, query.tail);
     for (name, time) in [("since", query.since), ("until", query.until)] {
         if let Some(time) = time {
             let (seconds, nanos) = (time.as_second(), time.subsec_nanosecond());
@@ -47,9 +57,9 @@ fn check_query(text: &str) {
     let Ok(params) = LogParams::parse(text) else {
         return;
     };
-    let query = params.query(params.follow, Tail::All);
-    let again = LogParams::parse(&write(&query)).expect("what was accepted is accepted again");
-    assert_eq!(again.query(again.follow, Tail::Lines(1)), query);
+    let again = LogParams::parse(&write(&params)).expect("what was accepted is accepted again");
+    assert_eq!(again.follow, params.follow);
+    assert_eq!(again.query(Tail::Lines(1)), params.query(Tail::All));
 }
 
 fuzz_target!(|input: Input| match input {
