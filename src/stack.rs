@@ -78,8 +78,8 @@ where
         .layer(HeadLimitLayer::new(MAX_HEAD))
         // Errors exist below this line only.
         .layer(RescueLayer::new(rescue))
-        // Inside rescue, so that a timeout is answered. Until the head: streams are not cut. Outside of what is
-        // shared: each asker has a time of its own.
+        // Inside rescue, so that a timeout is answered. Until the head: streams are not cut. Reads have the time of their
+        // calls, below.
         .layer(TimeoutLayer::new(routes::limit))
         // What stands in here is for reads and downloads only; all else goes past it.
         .layer(SwitchLayer::new(
@@ -92,6 +92,7 @@ where
                 // Reads only. All below is done once for all who share a call.
                 .layer(
                     CoalesceLayer::new(routes::shared_key, Body::put_back, SHARED)
+                        .limit(routes::call_limit)
                         .seal(conditional::tag)
                         .count(counter!(metric::SHARED_ANSWERS)),
                 )

@@ -10,6 +10,8 @@
 //! takes over; where all leave, the call is dropped. Errors and panics reach all askers of their call and
 //! nobody else. The answer is read to its end first; the askers share its bytes.
 //!
+//! A call may be given a time, see [`CoalesceLayer::limit`]. Each asker has all of it, since it begins with the call.
+//!
 //! What is held has a limit, see [`Limits`]. An answer past it goes to one asker as it comes, and the others
 //! ask by themselves.
 //!
@@ -57,11 +59,12 @@ use std::{
     pin::Pin,
     sync::{Arc, atomic::AtomicUsize},
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use ::metrics::Counter;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Extensions, Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service, ServiceExt, util::Oneshot};
@@ -71,7 +74,7 @@ use self::{
     answer::{Call, Made, Outcome, make},
     lanes::{Lanes, Step, Ticket},
 };
-use crate::BoxError;
+use crate::{BoxError, timeout::TimeoutFuture};
 
 /// How much is shared at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +124,7 @@ impl<F, K, B, E> fmt::Debug for CoalesceLayer<F, K, B, E> {
 
 struct Settings<B> {
     limits: Limits,
+    limit: fn(&Extensions) -> Option<Duration>,
     put_back: fn(B, Bytes) -> B,
     seal: fn(&mut Response<Bytes>),
     shared: Counter,
@@ -145,6 +149,7 @@ impl<F, K, B, E> CoalesceLayer<F, K, B, E> {
     {
         let settings = Settings {
             limits,
+            limit: |_| None,
             put_back,
             seal: |_| {},
             shared: Counter::noop(),
@@ -154,6 +159,14 @@ impl<F, K, B, E> CoalesceLayer<F, K, B, E> {
             settings,
             lanes: PhantomData,
         }
+    }
+
+    /// How long a call may take, from its beginning until its answer has been read, by the extensions of the request that it
+    /// is made with. After that its askers get the error [`Elapsed`](crate::timeout::Elapsed). They may have waited as long
+    /// for the call before it.
+    pub fn limit(mut self, limit: fn(&Extensions) -> Option<Duration>) -> Self {
+        self.settings.limit = limit;
+        self
     }
 
     /// Does this once to each answer that is held.
@@ -352,7 +365,7 @@ pin_project! {
         // Waits with others. What it would ask with, if it must ask by itself.
         Joined { seat: Seat<B, K, S::Error>, own: Option<Own<S, ReqBody>> },
         // Had to ask by itself after all.
-        Alone { inner: Pin<Box<Oneshot<S, Request<ReqBody>>>> },
+        Alone { inner: Pin<Box<TimeoutFuture<Oneshot<S, Request<ReqBody>>>>> },
     }
 }
 
@@ -373,7 +386,7 @@ where
         loop {
             let (seat, own) = match way.as_mut().project() {
                 WayProj::Through { inner } => return inner.poll(cx).map_err(Into::into),
-                WayProj::Alone { inner } => return inner.as_mut().poll(cx).map_err(Into::into),
+                WayProj::Alone { inner } => return inner.as_mut().poll(cx),
                 WayProj::Asking { own, shared } => {
                     let (key, own) = own.take().expect("it asks once");
                     let next = take_place(Arc::clone(shared), key, own);
@@ -387,10 +400,12 @@ where
                 Made::Told(Outcome::Answer(answer)) => Ok(answer.map(B::from)),
                 Made::Told(Outcome::Failed(error)) => Err(error.into()),
                 Made::Told(Outcome::Torn(error)) => Err(error.into()),
+                Made::Told(Outcome::TooLate(error)) => Err(error.into()),
                 Made::Told(Outcome::Panicked) => Err(Panicked.into()),
                 Made::Told(Outcome::Alone) => {
                     let own = own.take().expect("whoever made the call was answered");
-                    way.set(alone(*own));
+                    let limit = seat.shared.settings.limit;
+                    way.set(alone(*own, limit));
                     continue;
                 }
             });
@@ -428,18 +443,25 @@ where
             };
             Way::Joined { seat, own }
         }
-        (None, own) => alone(*own.expect("without a ticket all comes back")),
+        (None, own) => {
+            let own = own.expect("without a ticket all comes back");
+            alone(*own, settings.limit)
+        }
     }
 }
 
-fn alone<S, B, K, ReqBody>((inner, request): (S, Request<ReqBody>)) -> Way<S, B, K, ReqBody>
+fn alone<S, B, K, ReqBody>(
+    (inner, request): (S, Request<ReqBody>),
+    limit: fn(&Extensions) -> Option<Duration>,
+) -> Way<S, B, K, ReqBody>
 where
     S: Service<Request<ReqBody>>,
     S::Error: Clone,
     K: Hash + Eq + Clone,
 {
+    let limit = limit(request.extensions());
     Way::Alone {
-        inner: Box::pin(inner.oneshot(request)),
+        inner: Box::pin(TimeoutFuture::new(inner.oneshot(request), limit)),
     }
 }
 

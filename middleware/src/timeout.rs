@@ -78,11 +78,7 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let limit = (self.limit)(request.extensions());
-        TimeoutFuture {
-            inner: self.inner.call(request),
-            limit,
-            clock: None,
-        }
+        TimeoutFuture::new(self.inner.call(request), limit)
     }
 }
 
@@ -96,6 +92,16 @@ pin_project! {
         // Started when the answer is first waited for: one that is ready at once costs no timer. Boxed, since it is large
         // and futures are moved a lot.
         clock: Option<Pin<Box<Sleep>>>,
+    }
+}
+
+impl<F> TimeoutFuture<F> {
+    pub(crate) fn new(inner: F, limit: Option<Duration>) -> Self {
+        Self {
+            inner,
+            limit,
+            clock: None,
+        }
     }
 }
 

@@ -201,9 +201,19 @@ pub fn locate<B>(mut request: Request<B>) -> Request<B> {
     request
 }
 
-/// How long the head of the answer to a request may take.
+/// How long the head of the answer to a request may take; not of a read, which may have to wait for a call that others share.
 pub fn limit(extensions: &Extensions) -> Option<Duration> {
-    extensions.get().and_then(|located: &Located| located.limit)
+    limit_of(extensions, |route| route.kind != Kind::Read)
+}
+
+/// How long a call may take that answers reads.
+pub fn call_limit(extensions: &Extensions) -> Option<Duration> {
+    limit_of(extensions, |route| route.kind == Kind::Read)
+}
+
+fn limit_of(extensions: &Extensions, which: impl Fn(&Route) -> bool) -> Option<Duration> {
+    let located: &Located = extensions.get()?;
+    located.limit.filter(|_| located.route.is_some_and(which))
 }
 
 /// Whether the answer to a request may come in several forms: read once for many, known already, packed.

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     future::{Future, poll_fn},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -11,12 +11,13 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::Response;
+use http::{Request, Response};
 use http_body::Body;
+use tokio::time::timeout;
 use tower::{Service, ServiceExt};
 
 use super::{Limits, Settings};
-use crate::BoxError;
+use crate::{BoxError, timeout::Elapsed};
 
 /// The making of one answer.
 pub(super) type Call<B, E> = Pin<Box<dyn Future<Output = Made<B, E>> + Send>>;
@@ -35,6 +36,7 @@ pub(super) enum Outcome<E> {
     Answer(Response<Bytes>),
     Failed(E),
     Torn(Torn),
+    TooLate(Elapsed),
     Panicked,
     /// Nothing: it must ask by itself.
     Alone,
@@ -101,8 +103,29 @@ impl Drop for Share {
     }
 }
 
-/// Makes one answer and reads it to its end.
+/// Makes one answer and reads it to its end, in the time that there is for a call.
 pub(super) async fn make<S, R, B>(
+    inner: S,
+    request: Request<R>,
+    settings: Settings<B>,
+    held: Arc<AtomicUsize>,
+) -> Made<B, S::Error>
+where
+    S: Service<Request<R>, Response = Response<B>>,
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    let limit = (settings.limit)(request.extensions());
+    let made = pin!(read(inner, request, settings, held));
+    match limit {
+        None => made.await,
+        Some(limit) => timeout(limit, made)
+            .await
+            .unwrap_or_else(|_| Made::Told(Outcome::TooLate(Elapsed::after(limit)))),
+    }
+}
+
+async fn read<S, R, B>(
     inner: S,
     request: R,
     settings: Settings<B>,
