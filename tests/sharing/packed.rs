@@ -4,6 +4,9 @@ use std::io::Read;
 
 use flate2::read::GzDecoder;
 
+use docker_ps_agent::telemetry::name::IN_FLIGHT;
+
+use crate::metrics::samples::becomes;
 use crate::support::fixture::agent_on;
 use crate::support::scripted::{Answer, Gate, ScriptedEngine};
 
@@ -85,9 +88,7 @@ async fn asks_the_engine_once_a_form() {
                 .status
         })
     });
-    engine
-        .wait("the engine is asked", |state| state.waiting == 1)
-        .await;
+    becomes(&agent, IN_FLIGHT, &[], 4.0).await;
     gate.open();
     for asked in asked {
         assert_eq!(asked.await.unwrap(), 200);
