@@ -37,6 +37,28 @@ impl Cursor {
         &self.id
     }
 
+    /// The cursor in front of all that the container `id` may come to write.
+    pub fn before_all(id: &str) -> Self {
+        let place = Place {
+            stamp: 0,
+            source: Source::Stdout,
+            ordinal: 0,
+            counted: true,
+            mark: Mark::None,
+            floor: 0,
+            open: None,
+        };
+        Self {
+            is_next: true,
+            ..Self::new(id, place)
+        }
+    }
+
+    /// Whether it is the one of [`before_all`](Self::before_all).
+    pub fn is_before_all(&self) -> bool {
+        self.is_next && self.place.stamp == 0
+    }
+
     /// Whether it belongs to the container of this full id.
     pub fn is_of(&self, id: &str) -> bool {
         id.starts_with(&self.id)

@@ -126,7 +126,7 @@ struct EndOfRing(Arc<Ring>);
 impl Drop for EndOfRing {
     fn drop(&mut self) {
         let error = engine::Error::broken("the log's reader has ended");
-        self.0.end(Ended::Failed(Arc::new(error.into())));
+        self.0.end(Ended::Failed(Arc::new(error.into())), 0);
     }
 }
 
@@ -154,7 +154,7 @@ impl Reader {
             Err(error) if error.says_gone() => Ended::Closed,
             Err(error) => Ended::Failed(Arc::new(error)),
         };
-        self.ring.end(how);
+        self.ring.end(how, self.facts.state.run());
     }
 
     /// Reads until the container has stopped for good.

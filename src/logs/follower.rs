@@ -90,6 +90,8 @@ pub struct Follower {
     live_from: Option<Position>,
     /// Whether that has been told.
     was_live: bool,
+    /// Which of the container's runs it has given to their ends: those that began until then.
+    runs: Nanos,
     patience: Patience,
     pause: Duration,
 }
@@ -125,6 +127,7 @@ impl Follower {
         let member = hub.join(&facts)?;
         let listener = member.ring().join();
         let waits = restarts.then(|| member.feed().wait_for_starts());
+        let runs = facts.state.run();
         let mut this = Self {
             source: hub.source().clone(),
             facts,
@@ -139,6 +142,7 @@ impl Follower {
             in_order,
             live_from: None,
             was_live: false,
+            runs,
             patience: Patience::default(),
             pause: history::PAUSE,
         };
@@ -185,6 +189,12 @@ impl Follower {
     /// The container.
     pub fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// Once it has ended: which of the container's runs it has given, those that began until then. One may have begun
+    /// behind what was known of the container.
+    pub fn runs(&self) -> Nanos {
+        self.runs
     }
 
     /// The last line that was given, or was there before the first. Not known as long as the first are still to be
@@ -284,7 +294,7 @@ impl Follower {
                     self.want(self.rest(), Aim::Lines);
                 }
             } else if let Found::End(how) = ring.take(&mut ring.end_position()) {
-                return Some(Step::End(how));
+                return Some(self.end_with_ring(how));
             } else if is_over {
                 return Some(Step::End(Ended::Closed));
             } else {
@@ -297,7 +307,7 @@ impl Follower {
             Sought::End(_) | Sought::Unknown if gave => self.want(self.rest(), Aim::Lines),
             // Whatever comes seems older.
             Sought::NotYet if gave && place.is_ahead() => self.want(self.rest(), Aim::Lines),
-            Sought::End(how) => return Some(Step::End(how)),
+            Sought::End(how) => return Some(self.end_with_ring(how)),
             Sought::Unknown | Sought::NotYet if is_over => {
                 return Some(Step::End(Ended::Closed));
             }
@@ -324,7 +334,8 @@ impl Follower {
                     self.is_gone = true;
                     return Some(Step::Gap(gap.clone()));
                 }
-                if stretch.stopped.is_some_and(|runs| self.ends_with(runs)) {
+                if let Some(runs) = stretch.stopped.filter(|runs| self.ends_with(*runs)) {
+                    self.runs = runs;
                     return Some(Step::End(Ended::Closed));
                 }
                 (from < stretch.lines.len()).then_some(Step::Lines(stretch, from))
@@ -337,8 +348,13 @@ impl Follower {
                 self.want(self.rest(), Aim::Lines);
                 None
             }
-            Found::End(how) => Some(Step::End(how)),
+            Found::End(how) => Some(self.end_with_ring(how)),
         }
+    }
+
+    fn end_with_ring(&mut self, how: Ended) -> Step {
+        self.runs = self.runs.max(self.member.ring().runs());
+        Step::End(how)
     }
 
     /// Whether it ends where the runs that began until `runs` are over: not with those before the one that

@@ -22,7 +22,10 @@ use futures_util::{
     future::BoxFuture,
     stream::{FuturesUnordered, unfold},
 };
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::{
+    task::yield_now,
+    time::{Instant, sleep, sleep_until},
+};
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +40,7 @@ use super::{
     cursor::Cursor,
     follower::{FollowError, Follower, Step},
     hub::Hub,
+    place::Nanos,
     reading::Times,
     sse::{CLOSE, COMMENT, HEARTBEAT},
     stretch::Gap,
@@ -98,8 +102,8 @@ pub struct Many {
     finder: Arc<Finder>,
     views: Views,
     members: BTreeMap<String, Member>,
-    /// When those were started that the engine gives no log of; they are not members.
-    refused: BTreeMap<String, String>,
+    /// Those that the engine gives no log of, with their last runs; they are not members.
+    refused: BTreeMap<String, Nanos>,
     /// Followers that are waited for.
     steps: FuturesUnordered<BoxFuture<'static, (String, Came)>>,
     news: Listener,
@@ -231,22 +235,30 @@ impl Many {
             if self.ended {
                 return None;
             }
-            if let Some(part) = self.parts.pop_front() {
-                self.send_part(part);
+            // Not among what is waited for, since logs that are written all the time would never let it have its turn.
+            if self.quiet <= Instant::now() {
+                self.out.extend_from_slice(COMMENT);
+                self.say_place();
                 continue;
             }
-            if self.merge() {
+            if self.stop.is_cancelled() {
+                self.close();
+                continue;
+            }
+            let part = self.parts.pop_front();
+            if part.is_some() || self.merge() {
+                if let Some(part) = part {
+                    self.send_part(part);
+                }
+                if self.out.is_empty() {
+                    // Nothing of that is wanted; a search may have taken long for it.
+                    yield_now().await;
+                }
                 continue;
             }
             if !self.was_live && self.are_all_live() {
                 // Of a client that comes back before it has got a line this is all that it knows.
                 self.was_live = true;
-                self.say_place();
-                continue;
-            }
-            // Not among what is waited for, since logs that are written all the time would never let it have its turn.
-            if self.quiet <= Instant::now() {
-                self.out.extend_from_slice(COMMENT);
                 self.say_place();
                 continue;
             }

@@ -136,6 +136,8 @@ struct State {
     /// Whether the log was empty when the ring was.
     is_whole: bool,
     ended: Option<Ended>,
+    /// Which of the container's runs are over with that: those that began until then.
+    runs: Nanos,
 }
 
 impl State {
@@ -264,10 +266,20 @@ impl Ring {
         self.state().is_settled()
     }
 
-    /// Nothing more comes.
-    pub fn end(&self, how: Ended) {
-        self.state().ended.get_or_insert(how);
+    /// Nothing more comes, and of the container's runs those that began until `runs` are over.
+    pub fn end(&self, how: Ended, runs: Nanos) {
+        {
+            let mut state = self.state();
+            if state.ended.is_none() {
+                (state.ended, state.runs) = (Some(how), runs);
+            }
+        }
         self.pushed.send_replace(());
+    }
+
+    /// Which runs were over when it ended.
+    pub fn runs(&self) -> Nanos {
+        self.state().runs
     }
 
     /// Whether nothing more comes.

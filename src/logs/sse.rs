@@ -9,6 +9,7 @@ use std::{future::ready, sync::Arc, time::Duration};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::unfold;
 use jiff::Timestamp;
+use metrics::counter;
 use tokio::{
     task::yield_now,
     time::{Instant, sleep, sleep_until},
@@ -28,6 +29,7 @@ use super::{
     stretch::{Gap, Placed, Stretch},
     until::Until,
 };
+use crate::telemetry::name as metric;
 
 /// How long a stream may be quiet before a comment is sent.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -91,6 +93,10 @@ pub(super) fn gap_data(gap: &Gap) -> serde_json::Value {
     })
 }
 
+fn gap_event(gap: &Gap) -> Bytes {
+    format!("event: gap\ndata: {}\n\n", gap_data(gap)).into()
+}
+
 impl Dialect {
     /// Writes the event of `line`, which stands at `place` in the log of `container`.
     pub fn line(self, container: &str, place: &Place, line: &Line, out: &mut BytesMut) {
@@ -151,6 +157,16 @@ impl Events {
         }
     }
 
+    /// The same, where the client was at a place that is gone with its container.
+    pub fn behind(mut self, gap: Option<&Gap>) -> Self {
+        if let Some(gap) = gap {
+            counter!(metric::GAPS).increment(1);
+            let opening = self.opening.take().unwrap_or_default();
+            self.opening = Some([opening, gap_event(gap)].concat().into());
+        }
+        self
+    }
+
     /// As a stream of bytes.
     pub fn into_stream(self) -> impl Stream<Item = Bytes> + Send {
         unfold(self, async |mut this| Some((this.next().await?, this)))
@@ -186,7 +202,7 @@ impl Events {
                 // Of a client that comes back before it has got a line this is all that it knows.
                 Step::Live => self.place(),
                 // Clients that do not know the name of the event do not see it.
-                Step::Gap(gap) => format!("event: gap\ndata: {}\n\n", gap_data(&gap)).into(),
+                Step::Gap(gap) => gap_event(&gap),
                 Step::End(how) => {
                     self.ended = true;
                     self.end(&how)
@@ -227,8 +243,12 @@ impl Events {
     /// back goes on there.
     fn place(&self) -> Bytes {
         let id = &self.follower.facts().id;
-        let place = self.follower.at().map(|place| Cursor::new(id, place));
-        place.map_or_else(Bytes::new, |place| format!("id: {place}\n\n").into())
+        let place = match self.follower.at() {
+            Some(place) => Cursor::new(id, place),
+            None if self.follower.is_live() => Cursor::before_all(id),
+            None => return Bytes::new(),
+        };
+        format!("id: {place}\n\n").into()
     }
 
     /// The last event.

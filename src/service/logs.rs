@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Answer, Body, Error, Question,
     body::{varying, with_type},
+    broken,
     query::{self, Format, LogParams},
     stream::event_stream,
 };
@@ -18,11 +19,14 @@ use crate::{
     logs::{
         self, Batch, Line, LogError, Redaction,
         batch::{Json, Ndjson, Sent, Text},
+        cursor::Cursor,
         encoding::Encoding,
         follower::{Follower, Start},
         hub::Hub,
         many::{Many, Wanted},
+        reading::Times,
         sse::{Dialect, Events},
+        stretch::Gap,
     },
 };
 
@@ -108,11 +112,36 @@ async fn events(
 ) -> Answer {
     let id: ContainerId = question.name()?;
     let facts = engine.facts(&id).await?;
+    let foreign = || Error::Bad("The cursor is of another container.".into());
+    let whole = Start::Tail(Tail::All, Times::default());
+    let mut gap = None;
     let start = match &question.cursors(params)?[..] {
-        // Only many logs have cursors that are in front of a line.
-        [cursor] if cursor.is_of(&facts.id) && !cursor.is_next => Start::After(cursor.place),
         [] => params.start(tail),
-        _ => return Err(Error::Bad("The cursor is of another container.".into())),
+        [cursor] if cursor.is_of(&facts.id) => match cursor.is_next {
+            false => Start::After(cursor.place),
+            true if cursor.is_before_all() => whole,
+            // In front of a line only those of many logs are.
+            true => return Err(foreign()),
+        },
+        // The container has been made anew.
+        [cursor] if is_gone(engine, cursor).await? => {
+            let after = cursor.clone();
+            gap = Some(Gap {
+                after,
+                before: None,
+            });
+            whole
+        }
+        _ => return Err(foreign()),
+    };
+    // A client that comes back has had what it wants to be left out; counted from now, more would be.
+    let times = match start {
+        Start::Tail(_, times) => times,
+        Start::After(_) => Times::default(),
+    };
+    let times = Times {
+        until: params.times().until,
+        ..times
     };
     let view = params.view(&facts.config.env, &settings.redaction);
     let follower = Follower::open(&settings.hub, facts, start, params.restarts, false).await?;
@@ -122,21 +151,38 @@ async fn events(
         follower,
         Encoding::new(dialect, view),
         id.as_str(),
-        params.times(),
+        times,
         drain,
         sent,
     );
+    let events = events.behind(gap.as_ref());
     Ok(event_stream(question, Body::events(events.into_stream())))
+}
+
+/// Whether a cursor's container does not exist any more.
+async fn is_gone(engine: &Engine, cursor: &Cursor) -> Result<bool, Error> {
+    let id = cursor.id().parse().map_err(|_| broken())?;
+    match engine.facts(&id).await {
+        // Another one may be called so.
+        Ok(facts) => Ok(!cursor.is_of(&facts.id)),
+        Err(error) if error.says_gone() => Ok(true),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The logs of many containers as one stream.
 pub(super) async fn many(engine: &Engine, settings: &Settings, question: &Question) -> Answer {
     let params = LogParams::parse(question.query())?;
+    let cursors = question.cursors(&params)?;
+    let mut times = params.times();
+    if !cursors.is_empty() {
+        times.since = None;
+    }
     let wanted = Wanted {
         selection: query::selection(question.query())?,
         tail: params.tail(STREAM),
-        times: params.times(),
-        cursors: question.cursors(&params)?,
+        times,
+        cursors,
     };
     let redaction = settings.redaction.clone();
     let views = move |facts: &Facts| params.view(&facts.config.env, &redaction);

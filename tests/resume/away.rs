@@ -1,11 +1,13 @@
-//! An engine that comes back and is not ready yet.
+//! Clients that come back after a while, and an engine that does and is not ready yet.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
 
 use super::Client;
 use super::growing::Growing;
 use crate::support::fixture::agent_on;
 use crate::support::scripted::{Answer, STDOUT};
+use crate::support::wait::SOON;
 
 #[tokio::test]
 async fn refusals_of_an_engine_that_starts_do_not_end_a_stream() {
@@ -31,4 +33,52 @@ async fn refusals_of_an_engine_that_starts_do_not_end_a_stream() {
     client.take(&mut stream, 1).await;
     assert!(client.lines.last().unwrap().ends_with(" after"));
     assert_eq!((client.lines.len(), client.gaps), (2, 0));
+}
+
+/// How long ago a time is given, the clients stay away for longer, and ask for the same again.
+#[tokio::test]
+async fn nothing_is_left_out_by_a_time_that_is_counted_from_the_return() {
+    let log = Growing::default();
+    let ago = |minutes| Timestamp::now() - SignedDuration::from_mins(minutes);
+    for minutes in [40, 35, 30, 25, 20, 15, 10, 5] {
+        log.write(STDOUT, ago(minutes), &format!("{minutes} minutes ago"));
+    }
+    let engine = log.engine().await;
+    engine.route("GET", "/containers/json", Answer::json(200, json!([])));
+    let agent = agent_on(&engine).await;
+    for path in ["/containers/c/logs/stream?", "/logs/stream?container=c&"] {
+        let path = format!("{path}tail=all&since=");
+        let mut client = Client::default();
+        let mut stream = client.open(&agent, &format!("{path}37m")).await;
+        client.take(&mut stream, 1).await;
+        assert!(client.lines[0].ends_with(" 35 minutes ago"), "{path}");
+        let mut stream = client.open(&agent, &format!("{path}12m")).await;
+        client.take(&mut stream, 6).await;
+        assert!(client.lines[1].ends_with(" 30 minutes ago"), "{path}");
+        assert!(client.lines[6].ends_with(" 5 minutes ago"), "{path}");
+    }
+}
+
+/// All that such a client has got is that it has got nothing.
+#[tokio::test]
+async fn who_saw_an_empty_log_gets_all_that_was_written_since() {
+    for path in ["/containers/c/logs/stream", "/logs/stream?container=c"] {
+        let log = Growing::default();
+        let engine = log.engine().await;
+        let agent = agent_on(&engine).await;
+        let mut stream = agent.sse(path).await;
+        let cursor = Some(stream.id(SOON).await);
+        drop(stream);
+        for number in 0..300 {
+            log.write(STDOUT, Timestamp::now(), &format!("line {number}"));
+        }
+        let mut client = Client {
+            cursor,
+            ..Client::default()
+        };
+        let mut stream = client.open(&agent, path).await;
+        client.take(&mut stream, 300).await;
+        assert_eq!((client.lines.len(), client.gaps), (300, 0), "{path}");
+        assert!(client.lines[0].ends_with(" line 0"), "{path}");
+    }
 }

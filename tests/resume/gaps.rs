@@ -88,6 +88,35 @@ async fn says_where_lines_are_gone_and_goes_on() {
     host.engine.remove("rotated").await;
 }
 
+/// As each time that Compose makes its containers anew.
+#[tokio::test]
+async fn goes_on_with_the_container_that_has_taken_another_one_s_name() {
+    let host = Host::start().await;
+    for path in [
+        "/containers/anew/logs/stream?tail=1",
+        "/containers/anew/logs?follow=true&tail=1",
+        "/logs/stream?container=anew&tail=1",
+    ] {
+        let mut client = Client::default();
+        for text in ["old", "new"] {
+            let script = format!("echo {text} 1; echo {text} 2; sleep 600");
+            host.engine.run("anew", &[], &script).await;
+            // Both are there before they are asked for.
+            crate::support::wait::until("all is written", SOON, async || {
+                host.engine.docker(&["logs", "anew"]).await.contains("2")
+            })
+            .await;
+            let mut stream = client.open(&host.agent, path).await;
+            let many = if text == "old" { 1 } else { 2 };
+            client.take(&mut stream, many).await;
+            host.engine.remove("anew").await;
+        }
+        let texts: Vec<_> = client.lines.iter().map(|line| text(line)).collect();
+        assert_eq!(texts, ["old 2", "new 1", "new 2"], "{path}");
+        assert_eq!(client.gaps, 1, "{path}");
+    }
+}
+
 #[tokio::test]
 async fn follows_over_a_stop_and_a_start_where_it_is_asked_to() {
     let host = Host::start().await;

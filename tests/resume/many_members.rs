@@ -10,6 +10,7 @@ use super::{Client, assert_same, line_of};
 use crate::contract::host::{Host, text};
 use crate::support::agent::Agent;
 use crate::support::client::EventStream;
+use crate::support::dockerd::IMAGE;
 use crate::support::fixture::{ID, agent_on, engine_with_log};
 use crate::support::scripted::{Answer, Recorded, STDOUT, State, frame, line};
 use crate::support::wait::SOON;
@@ -138,6 +139,52 @@ async fn ends_when_no_line_can_be_early_enough_any_more() {
         assert_eq!(events.last().unwrap().name(), "close");
     }
     host.engine.remove("until").await;
+}
+
+/// It was started between the look at it and the read of its log, so that the run was over before it was known.
+#[tokio::test]
+async fn a_run_that_began_unseen_is_not_told_to_begin_when_it_is_over() {
+    let log = frame(STDOUT, line(1, "one"));
+    let engine = engine_with_log(Answer::bytes(200, log));
+    let looks = AtomicUsize::new(0);
+    let engine = engine.route_fn("GET", "/containers/*/json", move |_| {
+        let started_at = match looks.fetch_add(1, Relaxed) {
+            0 => "0001-01-01T00:00:00Z",
+            _ => "2024-01-01T00:00:00Z",
+        };
+        let state = json!({ "Running": false, "StartedAt": started_at });
+        Answer::json(200, json!({ "Id": ID, "Config": {}, "State": state }))
+    });
+    let engine = engine.start().await;
+    let agent = agent_on(&engine).await;
+    let mut stream = agent.sse("/logs/stream?container=c").await;
+    says(&mut stream, "", "joined").await;
+    sees(&mut stream, "one").await;
+    says(&mut stream, "", "stopped").await;
+    // At first, by the log's reader twice, and because of the stop.
+    engine.wait_for_more(3, "GET", "/containers/*/json").await;
+    agent.signal(Signal::TERM);
+    let rest = stream.rest(SOON).await;
+    let names: Vec<_> = rest.iter().map(|event| event.name()).collect();
+    assert_eq!(names, ["close"], "{rest:?}");
+}
+
+/// A container that was only created has no log to follow yet.
+#[tokio::test]
+async fn one_that_never_ran_joins_when_it_is_started() {
+    let host = Host::start().await;
+    let label = ["--label", "many=created"];
+    let create = [
+        "create", "--name", "created", label[0], label[1], IMAGE, "true",
+    ];
+    host.engine.docker(&create).await;
+    let mut stream = host.agent.sse("/logs/stream?label=many%3Dcreated").await;
+    assert_eq!(stream.next(SOON).await.unwrap().name(), "connected");
+    host.engine.docker(&["start", "created"]).await;
+    says(&mut stream, "created", "joined").await;
+    says(&mut stream, "created", "stopped").await;
+    host.engine.remove("created").await;
+    says(&mut stream, "created", "removed").await;
 }
 
 #[tokio::test]

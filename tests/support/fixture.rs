@@ -8,9 +8,10 @@ use crate::support::scripted::{Answer, RunningEngine, ScriptedEngine};
 /// The container's full id. Every id and name finds it.
 pub const ID: &str = "4fa6e0f0c6786287e131c3852c58a2e01cc697a68231826813597e4994f1d6e2";
 
-/// An engine's inspect, as much of it as the agent reads.
+/// An engine's inspect of a container that has run, as much of it as the agent reads.
 pub fn inspect(config: serde_json::Value) -> Answer {
-    Answer::json(200, json!({ "Id": ID, "Config": config }))
+    let state = json!({ "Running": false, "StartedAt": "2024-01-01T00:00:00Z" });
+    Answer::json(200, json!({ "Id": ID, "Config": config, "State": state }))
 }
 
 /// An engine with a container without a terminal, whose log is `log`.

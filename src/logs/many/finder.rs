@@ -13,7 +13,7 @@ use super::{
     super::{
         follower::{FollowError, Follower, Start},
         hub::{Hub, Membership},
-        place::Place,
+        place::{Nanos, Place},
         reading::Times,
     },
     Wanted,
@@ -40,8 +40,8 @@ pub(super) struct Finder {
     slots: Semaphore,
 }
 
-/// What is known of containers: their start, where another one is of interest.
-pub(super) type Known = BTreeMap<String, Option<String>>;
+/// What is known of containers: which runs are over, those that began until then, where another one is of interest.
+pub(super) type Known = BTreeMap<String, Option<Nanos>>;
 
 /// What a look has found.
 pub(super) struct Look {
@@ -141,6 +141,7 @@ impl Finder {
         let cursor = cursors.iter().find(|cursor| cursor.is_of(id));
         let start = match (known, cursor) {
             (Some(place), _) => Start::After(place),
+            (None, Some(cursor)) if cursor.is_before_all() => Start::Tail(Tail::All, *times),
             (None, Some(cursor)) if cursor.is_next => {
                 return (from(&cursor.place), Some(cursor.place));
             }
@@ -194,11 +195,17 @@ impl Look {
         let is_new = match known.get(&facts.id) {
             None => true,
             Some(None) => false,
-            Some(Some(started_at)) => *started_at != facts.state.started_at,
+            Some(Some(runs)) => {
+                let run = facts.state.run();
+                // One that began earlier is of a clock that was set back.
+                run > *runs || (run != *runs && facts.state.running)
+            }
         };
         // Two names may be of one container.
         let is_first = self.ids.insert(facts.id.clone()) || !named;
-        if is_new && is_first {
+        // What was only created has no log yet, and appears when it is started.
+        let has_run = facts.state.running || facts.state.run() > 0;
+        if is_new && is_first && (named || has_run) {
             self.new.push(New { facts, named });
         }
     }

@@ -27,6 +27,7 @@ impl Many {
         let (start, first) = self.finder.start(&id, at, appeared);
         let member = Member {
             view: (self.views)(&facts),
+            runs: facts.state.run(),
             facts,
             named,
             news,
@@ -122,7 +123,7 @@ impl Many {
         }
         self.members.remove(id);
         if !is_gone {
-            self.refused.insert(facts.id, facts.state.started_at);
+            self.refused.insert(facts.id, facts.state.run());
         }
     }
 
@@ -130,11 +131,10 @@ impl Many {
     pub(super) fn look_again(&self) -> BoxFuture<'static, Result<Look, engine::Error>> {
         let members = self.members.iter().map(|(id, member)| {
             let is_over = matches!(member.state, State::Stopped);
-            let started_at = is_over.then(|| member.facts.state.started_at.clone());
-            (id.clone(), started_at)
+            (id.clone(), is_over.then_some(member.runs))
         });
         let refused = self.refused.clone().into_iter();
-        let refused = refused.map(|(id, started_at)| (id, Some(started_at)));
+        let refused = refused.map(|(id, runs)| (id, Some(runs)));
         let known: Known = members.chain(refused).collect();
         let finder = Arc::clone(&self.finder);
         async move { finder.look(&known, false).await }.boxed()
@@ -167,7 +167,7 @@ impl Many {
                     let most = OpenError::TooMany(ids.len());
                     self.say_failed(&new.facts, &most);
                     let New { facts, .. } = new;
-                    self.refused.insert(facts.id, facts.state.started_at);
+                    self.refused.insert(facts.id, facts.state.run());
                 }
                 _ => self.add(new, true),
             }

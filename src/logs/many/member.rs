@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use super::super::{
     View,
-    cursor::{write_cursor, write_front},
+    cursor::{Cursor, write_cursor, write_front},
     follower::Follower,
     hub::Membership,
     place::{Nanos, Place},
@@ -15,6 +15,8 @@ use crate::engine::Facts;
 /// A container that is or was followed.
 pub(super) struct Member {
     pub(super) facts: Facts,
+    /// Once it has stopped: which of its runs are over, those that began until then.
+    pub(super) runs: Nanos,
     pub(super) view: View,
     /// Whether the client has named it.
     pub(super) named: bool,
@@ -96,6 +98,8 @@ impl Member {
         match (&self.at, &self.first) {
             (Some(at), _) => write_cursor(f, id, at)?,
             (None, Some(first)) => write_front(f, id, first)?,
+            // Its log was empty.
+            (None, None) if self.live => write!(f, "{}", Cursor::before_all(id))?,
             (None, None) => return Ok(false),
         }
         Ok(true)

@@ -190,6 +190,7 @@ impl Many {
             }
             Step::End(how) => {
                 (member.live, member.state) = (true, State::Stopped);
+                member.runs = follower.runs();
                 let facts = member.facts.clone();
                 if let Ended::Failed(error) = how {
                     tracing::warn!(%error, "one of many log streams failed");
