@@ -8,6 +8,18 @@ use crate::support::scripted::{Answer, Handles, STDOUT, StreamHandle, frame, lin
 
 const BEAT: &str = ": heartbeat\n\n";
 
+/// Where a client is that has seen an empty log.
+const PLACE: &str = "id: 4fa6e0f0c678.0.o0!\n\n";
+
+/// Reads what comes at once: the opening, if there `is` one, and the place.
+async fn begin(stream: &mut inside::Answer, is: bool) {
+    if is {
+        let opening = piece(stream).await.unwrap().unwrap();
+        assert!(opening.starts_with(b"event: connected\n"));
+    }
+    assert_eq!(piece(stream).await.unwrap().unwrap(), PLACE);
+}
+
 /// The handle of the log's reader. The stream moves on only where it is read, and has nothing to say yet.
 async fn reader(handles: &Handles, stream: &mut inside::Answer) -> StreamHandle {
     tokio::select! {
@@ -25,13 +37,10 @@ async fn beats_every_15_seconds() {
         let (log, _handles) = Answer::handed();
         let engine = engine_with_live_log(log).start().await;
         let mut stream = Inside::on(&engine).get(path).await;
-        if opens {
-            let opening = piece(&mut stream).await.unwrap().unwrap();
-            assert!(opening.starts_with(b"event: connected\n"));
-        }
+        begin(&mut stream, opens).await;
         for _ in 0..3 {
             let (beat, passed) = leaping(piece(&mut stream)).await;
-            assert_eq!(beat.unwrap().unwrap(), BEAT);
+            assert_eq!(beat.unwrap().unwrap(), format!("{BEAT}{PLACE}"));
             assert!(is_about(passed, 15), "{path}: {passed:?}");
         }
     }
@@ -42,7 +51,7 @@ async fn counts_from_the_last_line() {
     let (log, handles) = Answer::handed();
     let engine = engine_with_live_log(log).start().await;
     let mut stream = Inside::on(&engine).get("/containers/c/logs/stream").await;
-    piece(&mut stream).await.unwrap().unwrap();
+    begin(&mut stream, true).await;
     let handle = reader(&handles, &mut stream).await;
 
     // Most of the time to the next beat passes, then comes a line.
@@ -96,13 +105,13 @@ async fn beats_while_the_engine_is_away() {
     let (log, handles) = Answer::handed();
     let engine = engine_with_live_log(log).start().await;
     let mut stream = Inside::on(&engine).get("/containers/c/logs/stream").await;
-    piece(&mut stream).await.unwrap().unwrap();
+    begin(&mut stream, true).await;
     let handle = reader(&handles, &mut stream).await;
     engine.crash().await;
     drop(handle);
     for _ in 0..3 {
         let (beat, passed) = leaping(piece(&mut stream)).await;
-        assert_eq!(beat.unwrap().unwrap(), BEAT);
+        assert_eq!(beat.unwrap().unwrap(), format!("{BEAT}{PLACE}"));
         assert!(is_about(passed, 15), "{passed:?}");
     }
     engine.start_again().await;

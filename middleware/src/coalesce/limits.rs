@@ -111,3 +111,46 @@ async fn an_answer_is_one_for_all_who_share_it() {
     assert_eq!(second.as_ptr(), third.as_ptr());
     assert_eq!(asked.lock().unwrap().len(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn each_call_has_its_time_whenever_its_askers_came() {
+    let second = Duration::from_secs;
+    let inside = service_fn(move |request: Request<Duration>| {
+        let takes = *request.body();
+        async move {
+            tokio::time::sleep(takes).await;
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("late")))
+        }
+    });
+    let key = |request: &Request<Duration>| Some(request.uri().clone());
+    let put_back = |_, read: Bytes| Full::from(read);
+    let mut limits = Limits::default();
+    for alone in [false, true] {
+        let layer =
+            CoalesceLayer::new(key, put_back, limits).limit(|_| Some(Duration::from_secs(30)));
+        let mut service = layer.layer(inside);
+        let mut ask = |path: &str, takes| {
+            let request = Request::get(path).body(second(takes)).unwrap();
+            tokio::spawn(service.call(request))
+        };
+        let begun = tokio::time::Instant::now();
+        let _other = ask("/other", 1_000);
+        let (one, stuck) = (ask("/one", 20), ask("/stuck", 40));
+        tokio::time::sleep(second(1)).await;
+        let next = [ask("/one", 20), ask("/stuck", 20)];
+        assert!(one.await.unwrap().is_ok());
+        assert_eq!(begun.elapsed().as_secs(), 20);
+        let error = stuck.await.unwrap().unwrap_err();
+        assert!(error.is::<crate::timeout::Elapsed>());
+        assert_eq!(begun.elapsed().as_secs(), 30);
+        // Behind the two, or beside them where there are too many keys.
+        for (next, after) in next
+            .into_iter()
+            .zip(if alone { [30, 30] } else { [40, 50] })
+        {
+            assert!(next.await.unwrap().is_ok());
+            assert_eq!(begun.elapsed().as_secs(), after);
+        }
+        limits.keys = 1;
+    }
+}
