@@ -175,13 +175,23 @@ mod tests {
             })
             .fuse();
             let answer = Response::new(Body::stream::<_, std::io::Error>(pieces));
-            async { Ok::<_, std::io::Error>(in_forms(answer, true).await) }
+            in_forms(answer, true)
         });
         let request = Request::builder().header(ACCEPT_ENCODING, "gzip");
         let answer = layer().layer(inside).oneshot(request.body(()).unwrap());
         let answer = body(answer.await.unwrap());
         assert_eq!(answer.headers()[CONTENT_ENCODING], "gzip");
         answer.into_body().collect().await.unwrap().to_bytes()
+    }
+
+    #[tokio::test]
+    async fn what_breaks_off_before_it_can_be_packed_is_an_error() {
+        let answer = || {
+            let pieces = [Ok(Bytes::from("[")), Err(std::io::Error::other("cut"))];
+            Response::new(Body::stream(futures_util::stream::iter(pieces)))
+        };
+        assert!(in_forms(answer(), true).await.is_err());
+        assert!(in_forms(answer(), false).await.is_ok());
     }
 
     #[tokio::test]

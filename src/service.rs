@@ -224,7 +224,7 @@ async fn answer(shared: Arc<Shared>, question: Question) -> Answer {
             return Ok(answer);
         }
     };
-    let mut read = body::in_forms(read?, question.may_pack).await;
+    let mut read = body::in_forms(read?, question.may_pack).await?;
     read.headers_mut().insert(CACHE_CONTROL, ASK_AGAIN);
     Ok(read)
 }

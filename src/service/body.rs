@@ -19,7 +19,7 @@ use pin_project_lite::pin_project;
 use tokio_stream::Stream;
 use tower_http::compression::CompressionBody;
 
-use crate::engine::{raw, stall::Paced};
+use crate::engine::{self, raw, stall::Paced};
 
 /// The longest answer that is shared, in bytes, and so that is read before it is packed.
 pub(crate) const SHORT: usize = 8 << 20;
@@ -64,19 +64,15 @@ impl Body {
     }
 
     /// The same in one piece, if it has no more than `most` bytes.
-    async fn gathered(mut self, most: usize) -> Self {
+    async fn gathered(mut self, most: usize) -> Result<Self, BoxError> {
         let mut read = BytesMut::new();
         while read.len() <= most {
             match self.frame().await {
-                None => return read.freeze().into(),
-                Some(Ok(frame)) => read.extend(frame.into_data().ok()),
-                Some(Err(error)) => {
-                    self.failed = Some(error);
-                    break;
-                }
+                None => return Ok(read.freeze().into()),
+                Some(frame) => read.extend(frame?.into_data().ok()),
             }
         }
-        self.put_back(read.freeze())
+        Ok(self.put_back(read.freeze()))
     }
 
     /// The engine's own bytes, as they arrive.
@@ -120,13 +116,24 @@ pub(super) fn untouched(answer: raw::Answer) -> Response<Body> {
 
 /// An answer that may be sent in several forms. One that is to be packed is read first, if it is not long: it would be
 /// packed as its parts come, into other bytes each time, and a tag would be good for one call.
-pub(crate) async fn in_forms(answer: Response<Body>, is_packed: bool) -> Response<Body> {
+///
+/// # Errors
+///
+/// The engine's, where it breaks off within what is read.
+pub(crate) async fn in_forms(
+    answer: Response<Body>,
+    is_packed: bool,
+) -> Result<Response<Body>, engine::Error> {
     let answer = varying(answer);
     if !is_packed {
-        return answer;
+        return Ok(answer);
     }
     let (head, body) = answer.into_parts();
-    Response::from_parts(head, Box::pin(body.gathered(SHORT)).await)
+    let body = Box::pin(body.gathered(SHORT)).await;
+    Ok(Response::from_parts(
+        head,
+        body.map_err(engine::Error::broken)?,
+    ))
 }
 
 /// Says that an answer may be sent in several forms, so that it is packed for those who like that.

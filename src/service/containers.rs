@@ -42,7 +42,14 @@ pub(super) async fn act(engine: &Engine, question: &Question, action: Action) ->
 
 async fn act_on(engine: &Engine, id: &ContainerId, action: Action) -> Answer {
     engine.act(id, action).await?;
-    Ok(body::untouched(engine.container(id).await?))
+    match engine.container(id).await {
+        Ok(answer) => Ok(body::untouched(answer)),
+        // One that is removed when it stops.
+        Err(error) if error.says_gone() && action == Action::Stop => {
+            Ok(removed("Container", id.as_str()))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Acts in a way that waits for the container to stop: for as long as that may take, and not for ever on

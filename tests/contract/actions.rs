@@ -1,10 +1,14 @@
 //! An action acts, and answers what the container is then.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use http::StatusCode;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::host::Host;
 use crate::support::dockerd::IMAGE;
+use crate::support::fixture::{agent_on, inspect};
+use crate::support::scripted::{Answer, ScriptedEngine};
 
 impl Host {
     /// Asks for an action; the answer is checked to be the inspect of now, byte for byte.
@@ -100,4 +104,24 @@ async fn hands_on_what_the_engine_refuses() {
     let path = "/containers/actions-broken/start";
     host.assert_refused_alike(path, "POST", path).await;
     host.engine.remove("actions-broken").await;
+}
+
+/// As of `docker run --rm`: when it is asked for what it is now, it has gone.
+#[tokio::test]
+async fn a_container_that_is_removed_when_it_stops_has_been_stopped() {
+    let looks = AtomicUsize::new(0);
+    let engine = ScriptedEngine::new()
+        .route("POST", "/containers/*/stop", Answer::empty(204))
+        .route_fn("GET", "/containers/*/json", move |_| {
+            match looks.fetch_add(1, Ordering::Relaxed) {
+                0 => inspect(json!({})),
+                _ => Answer::message(404, "No such container: passing"),
+            }
+        });
+    let engine = engine.start().await;
+    let agent = agent_on(&engine).await;
+    let reply = agent.get("/containers/passing/stop").await;
+    assert_eq!(reply.status, 200);
+    let message = "Container passing has been removed.";
+    assert_eq!(reply.json(), json!({ "message": message }));
 }
