@@ -26,6 +26,10 @@ use std::{
     future::Future,
     net::SocketAddr,
     pin::Pin,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -197,8 +201,56 @@ enum End {
     Failed(String),
 }
 
+/// Lets through so many at once, and then as many a second as there are seconds to wait for them.
+#[derive(Debug)]
+struct Ration {
+    /// What each costs, and how much may be owed, in nanoseconds.
+    each: u64,
+    most: u64,
+    /// When all of it will have been paid back, in nanoseconds since some time.
+    paid: AtomicU64,
+}
+
+impl Ration {
+    const fn new(a_second: u64, at_once: u64) -> Self {
+        let each = 1_000_000_000 / a_second;
+        Self {
+            each,
+            most: each * at_once,
+            paid: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether there is one more at this time.
+    fn gives(&self, now: u64) -> bool {
+        let pay = |paid: u64| {
+            let paid = paid.max(now) + self.each;
+            (paid <= now + self.most).then_some(paid)
+        };
+        let paid = self
+            .paid
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, pay);
+        paid.is_ok()
+    }
+}
+
+/// How many requests without the key are logged: who has it not could fill the log with them.
+static UNAUTHORIZED: Ration = Ration::new(10, 100);
+
+fn is_told(status: u16) -> bool {
+    static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let now = || u64::try_from(BEGUN.elapsed().as_nanos()).unwrap_or(u64::MAX / 2);
+    status != 401 || UNAUTHORIZED.gives(now())
+}
+
 impl Drop for Tale {
     fn drop(&mut self) {
+        if let Some((status, _)) = self.head
+            && !is_told(status)
+            && !enabled!(Level::DEBUG)
+        {
+            return;
+        }
         if let Some(asked) = &self.asked {
             let is_fine = matches!((&self.end, self.head), (End::Reached, Some((..400, _))));
             if is_fine && !enabled!(Level::DEBUG) {
