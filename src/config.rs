@@ -177,10 +177,10 @@ impl Config {
             .unwrap_or_else(|| SocketAddr::from((Ipv6Addr::UNSPECIFIED, API_PORT)))
     }
 
-    /// How many logs are read and followed.
-    pub fn log_limits(&self) -> Limits {
+    /// How many logs are read and followed, where so many `readers` can be afforded.
+    pub fn log_limits(&self, readers: usize) -> Limits {
         Limits {
-            readers: self.max_log_readers,
+            readers,
             readers_per_container: self.max_log_readers_per_container,
             followers: self.max_log_followers,
             followers_per_container: self.max_log_followers_per_container,

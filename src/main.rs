@@ -89,7 +89,7 @@ async fn run(config: &Config, worker: Worker) -> Result<ExitCode, BoxError> {
     let metrics = Metrics::install()?;
     // The search may take its time, and a signal need not wait for it.
     let engines = config.engines();
-    let connections = Connections::afford(config.max_connections);
+    let connections = Connections::afford(config.max_connections, config.max_log_readers);
     let engine = find_engine(&engines, connections.engine);
     let Some(engine) = stop.run_until_cancelled(engine).await else {
         tracing::info!("stopped before there was an engine");
@@ -102,11 +102,11 @@ async fn run(config: &Config, worker: Worker) -> Result<ExitCode, BoxError> {
         show(&key);
     }
 
-    let api = Listener::bind("api", config.api_addr(), connections.clients)?;
+    let api = Listener::bind("api", config.api_addr(), connections.clients)?.with_key();
     let service = ContainerService::new(
         engine.clone(),
         config.max_line_bytes,
-        config.log_limits(),
+        config.log_limits(connections.log_readers),
         config.redaction(),
         stop.clone(),
     );

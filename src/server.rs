@@ -2,40 +2,49 @@
 
 mod gather;
 mod head_timer;
+mod strangers;
 mod workers;
 
 use std::{
     cell::RefCell,
     convert::Infallible,
+    future::pending,
     io,
     net::{self, Ipv4Addr, Ipv6Addr, SocketAddr},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use bytes::Bytes;
-use futures_util::future::{Either, join};
+use futures_util::future::{Either, join, select};
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, server::conn::http1};
-use hyper_util::server::graceful::GracefulShutdown;
-use metrics::gauge;
+use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown};
+use metrics::{Gauge, gauge};
 use middleware::{BoxError, trace::Peer};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    time::{sleep, timeout},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt, util::Oneshot};
 
-pub use self::workers::{Worker, Workers};
-use self::{gather::Gather, head_timer::HeadTimer};
+use self::{
+    gather::Gather,
+    head_timer::HeadTimer,
+    strangers::{Room, Strangers},
+};
+pub use self::{
+    strangers::greet,
+    workers::{Worker, Workers},
+};
 use crate::{tcp, telemetry::name as metric};
 
 /// How long a client may take to send a request's head, and how long a connection may be unused.
@@ -51,6 +60,9 @@ const MAX_BODY: usize = 64 * 1024;
 /// How long requests may go on once the agent is to stop.
 pub const DRAIN: Duration = Duration::from_secs(10);
 
+/// How long a client that has not shown the key may go on with its head then.
+const STRANGERS: Duration = Duration::from_secs(1);
+
 /// How long to wait where a connection cannot be taken, for want of descriptors, say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -61,6 +73,9 @@ const BACKLOG: i32 = 1024;
 /// scrapers.
 const RESERVED: usize = 128;
 
+/// Connections to the engine for what the agent asks by itself.
+const OWN: usize = 16;
+
 /// How many connections there may be, so that descriptors last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Connections {
@@ -68,12 +83,16 @@ pub struct Connections {
     pub clients: usize,
     /// To the engine.
     pub engine: usize,
+    /// Logs that are read for streams at a time, each of which may take two of those.
+    pub log_readers: usize,
 }
 
 impl Connections {
-    /// Raises the process's limit of open descriptors as far as it may, and shares them out: of clients
-    /// as many as `wanted`, but no more than two thirds, since many may need a connection to the engine.
-    pub fn afford(wanted: usize) -> Self {
+    /// Raises the process's limit of open descriptors as far as it may, and shares them out: as many `clients` as are wanted,
+    /// but no more than two thirds, since many may need a connection to the engine; and as many `log_readers`, but so that
+    /// half of the engine's connections, or one for each client, are left to all else.
+    pub fn afford(clients: usize, log_readers: usize) -> Self {
+        let wanted = (clients, log_readers);
         let limit = getrlimit(Resource::Nofile);
         let raised = Rlimit {
             current: limit.maximum,
@@ -84,24 +103,36 @@ impl Connections {
             Err(_) => limit.current,
         };
         let limit = limit.and_then(|limit| usize::try_from(limit).ok());
-        let connections = Self::share(wanted, limit);
-        if connections.clients < wanted {
-            let clients = connections.clients;
-            tracing::warn!(limit, clients, "few descriptors, so few connections");
+        let shares = Self::share(clients, log_readers, limit);
+        let Self {
+            clients,
+            log_readers,
+            ..
+        } = shares;
+        if (clients, log_readers) != wanted {
+            tracing::warn!(
+                limit,
+                clients,
+                log_readers,
+                "few descriptors, so few connections"
+            );
         }
-        connections
+        shares
     }
 
-    fn share(wanted: usize, descriptors: Option<usize>) -> Self {
+    fn share(clients: usize, log_readers: usize, descriptors: Option<usize>) -> Self {
         let free = descriptors
             .unwrap_or(usize::MAX)
             .saturating_sub(RESERVED)
             .max(3);
-        let clients = wanted.min(free / 3 * 2);
-        // More than there may be clients would be of no use.
+        let clients = clients.min(free / 3 * 2);
+        // More would be of no use.
+        let engine = (free - clients).min(clients + 2 * log_readers + OWN);
+        let spare = engine.saturating_sub(clients + OWN);
         Self {
             clients,
-            engine: wanted.min(free - clients),
+            engine,
+            log_readers: log_readers.min((engine / 4).max(spare / 2).max(1)),
         }
     }
 }
@@ -112,6 +143,7 @@ pub struct Listener {
     name: &'static str,
     socket: TcpListener,
     max_connections: usize,
+    strangers: Option<Strangers>,
 }
 
 impl Listener {
@@ -139,10 +171,20 @@ impl Listener {
             name,
             socket,
             max_connections,
+            strangers: None,
         };
         let address = listener.socket.local_addr()?;
         tracing::info!(listener = name, %address, "listening");
         Ok(listener)
+    }
+
+    /// The same where clients must show a key, and who has not leaves where it is full. The service says who has, by
+    /// [`greet`].
+    pub fn with_key(self) -> Self {
+        Self {
+            strangers: Some(Strangers::default()),
+            ..self
+        }
     }
 
     /// Serves connections on `workers` until `stop` is cancelled, then lets those that are open finish for [`DRAIN`], and
@@ -163,50 +205,93 @@ impl Listener {
         let permits = Arc::new(Semaphore::new(self.max_connections));
         let open = gauge!(metric::CONNECTIONS, "listener" => self.name);
         open.set(0.0);
+        let strangers = self.strangers.clone().unwrap_or_default();
         let mut http = http1::Builder::new();
         http.header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(MAX_HEAD);
-        // Above the limit connections wait in the backlog; they are not turned away.
-        while let Some(permit) = stop
-            .run_until_cancelled(Arc::clone(&permits).acquire_owned())
-            .await
-        {
-            let Some(accepted) = stop.run_until_cancelled(self.accept()).await else {
-                break;
-            };
+        while let Some(accepted) = stop.run_until_cancelled(self.accept()).await {
             let Some((stream, peer)) = accepted else {
                 continue;
             };
+            // Above the limit this one waits, and all others do in the backlog; they are not turned away.
+            let permit = self.permit(&permits, &strangers);
+            let Some(permit) = stop.run_until_cancelled(permit).await else {
+                break;
+            };
+            let guest = strangers.admit();
+            if self.strangers.is_none() {
+                guest.welcome();
+            }
+            let asking = Arc::clone(&guest);
             let service = service
                 .clone()
                 .map_request(move |mut request: Request<Incoming>| {
-                    request.extensions_mut().insert(Peer(peer));
+                    let extensions = request.extensions_mut();
+                    extensions.insert(Peer(peer));
+                    if !asking.is_known() {
+                        asking.asked();
+                        extensions.insert(Arc::clone(&asking));
+                    }
                     request.map(ignore)
                 });
             let mut http = http.clone();
-            let (open, watcher) = (open.clone(), graceful.watcher());
-            workers.run(async move {
+            let (open, watcher) = (Open::new(&open), graceful.watcher());
+            let sending = Arc::clone(&guest);
+            let connection = workers.run(async move {
+                let _open = open;
                 // Both belong to the runtime that they are made on.
                 let Ok(stream) = TcpStream::from_std(stream) else {
                     return;
                 };
-                let connection = http
-                    .timer(HeadTimer::default())
-                    .serve_connection(Gather::new(stream), OneByOne(RefCell::new(service)));
-                open.increment(1.0);
+                let connection = http.timer(HeadTimer::default()).serve_connection(
+                    TokioIo::new(Gather::new(stream, sending)),
+                    OneByOne(RefCell::new(service)),
+                );
                 if let Err(error) = watcher.watch(connection).await {
                     tracing::debug!(%peer, %error, "connection failed");
                 }
-                open.decrement(1.0);
                 drop(permit);
             });
+            guest.is_served_by(connection);
         }
         drop(self.socket);
         let left = graceful.count();
         tracing::info!(listener = self.name, connections = left, "draining");
-        let all = join(graceful.shutdown(), has_ended);
-        if timeout(DRAIN, all).await.is_err() {
+        let all = pin!(join(graceful.shutdown(), has_ended));
+        let sending_away = pin!(async {
+            sleep(STRANGERS).await;
+            strangers.dismiss_all();
+            pending::<()>().await;
+        });
+        if timeout(DRAIN, select(all, sending_away)).await.is_err() {
             tracing::warn!(listener = self.name, "connections are cut off");
+        }
+    }
+
+    /// The right to serve one more; where there is none left, a stranger's.
+    async fn permit(
+        &self,
+        permits: &Arc<Semaphore>,
+        strangers: &Strangers,
+    ) -> OwnedSemaphorePermit {
+        let mut permit = pin!(Arc::clone(permits).acquire_owned());
+        loop {
+            // One that is free is taken first.
+            let room = match permits.available_permits() {
+                0 => strangers.make_room(),
+                _ => Room::Made,
+            };
+            let again = async {
+                match room {
+                    Room::From(time) => sleep_until(time).await,
+                    Room::Made | Room::None => pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                permit = &mut permit => return permit.expect("it is never closed"),
+                () = again => {}
+            }
         }
     }
 
@@ -224,6 +309,22 @@ impl Listener {
                 None
             }
         }
+    }
+}
+
+/// A connection as the gauge counts it, however it ends.
+struct Open(Gauge);
+
+impl Open {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.increment(1.0);
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
     }
 }
 
@@ -295,15 +396,18 @@ mod tests {
 
     #[test]
     fn shares_out_descriptors() {
-        let share = |wanted, descriptors| {
-            let Connections { clients, engine } = Connections::share(wanted, descriptors);
-            (clients, engine)
+        let share = |clients, descriptors| {
+            let shares = Connections::share(clients, 512, descriptors);
+            (shares.clients, shares.engine, shares.log_readers)
         };
-        assert_eq!(share(16_384, None), (16_384, 16_384));
-        assert_eq!(share(16_384, Some(1 << 20)), (16_384, 16_384));
-        assert_eq!(share(16_384, Some(20_000)), (13_248, 6_624));
-        assert_eq!(share(16_384, Some(200)), (48, 24));
-        assert_eq!(share(16_384, Some(10)), (2, 1));
-        assert_eq!(share(10, Some(200)), (10, 10));
+        assert_eq!(share(16_384, None), (16_384, 17_424, 512));
+        assert_eq!(share(16_384, Some(1 << 20)), (16_384, 17_424, 512));
+        assert_eq!(share(16_384, Some(20_000)), (13_248, 6_624, 512));
+        assert_eq!(share(16_384, Some(1024)), (596, 300, 75));
+        assert_eq!(share(16_384, Some(200)), (48, 24, 6));
+        assert_eq!(share(16_384, Some(10)), (2, 1, 1));
+        // However few clients there may be, each of them may follow many logs.
+        assert_eq!(share(10, None), (10, 1_050, 512));
+        assert_eq!(share(10, Some(200)), (10, 62, 18));
     }
 }

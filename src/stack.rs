@@ -27,7 +27,7 @@ use tower_http::{ServiceBuilderExt, catch_panic::CatchPanicLayer};
 
 use crate::{
     packing,
-    server::MAX_HEAD,
+    server::{self, MAX_HEAD},
     service::{Body, body, rescue, routes},
     telemetry::name as metric,
 };
@@ -70,7 +70,7 @@ where
         // Outside of auth: a key that may be stolen opens nothing.
         .layer(KeyWatchLayer::new(key_changed))
         // Nothing below is reached without the key, not even the news that a path is unknown.
-        .layer(AuthLayer::new(AUTH_HEADER, key).count(
+        .layer(AuthLayer::new(AUTH_HEADER, key).greet(server::greet).count(
             counter!(metric::REFUSED_KEYS, "reason" => "missing"),
             counter!(metric::REFUSED_KEYS, "reason" => "wrong"),
         ))

@@ -4,6 +4,7 @@ mod connections;
 mod heads;
 mod peers;
 mod request_id;
+mod strangers;
 
 use crate::support::agent::Agent;
 use crate::support::client::Client;

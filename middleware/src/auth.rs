@@ -24,7 +24,7 @@ use std::{
 
 use ::metrics::Counter;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
+use http::{Extensions, HeaderMap, HeaderName, Request, Response, StatusCode};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tower::{Layer, Service};
@@ -69,6 +69,7 @@ pub struct AuthLayer {
     digest: KeyDigest,
     missing: Counter,
     wrong: Counter,
+    greet: fn(&Extensions, bool),
 }
 
 impl AuthLayer {
@@ -79,6 +80,7 @@ impl AuthLayer {
             digest,
             missing: Counter::noop(),
             wrong: Counter::noop(),
+            greet: |_, _| {},
         }
     }
 
@@ -89,6 +91,11 @@ impl AuthLayer {
             wrong,
             ..self
         }
+    }
+
+    /// Calls this with the extensions of each request, and whether it has the key.
+    pub fn greet(self, greet: fn(&Extensions, bool)) -> Self {
+        Self { greet, ..self }
     }
 
     fn check(&self, headers: &HeaderMap) -> Result<(), Flaw> {
@@ -134,6 +141,7 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let checked = self.layer.check(request.headers());
+        (self.layer.greet)(request.extensions(), checked.is_ok());
         match checked {
             Ok(()) => {}
             Err(Flaw::Missing) => self.layer.missing.increment(1),

@@ -3,55 +3,68 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
-    task::{Context, Poll},
+    sync::Arc,
+    task::{Context, Poll, ready},
 };
 
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+use super::strangers::Guest;
 
 /// Pieces that are shorter together, in bytes, are written as one: a head and a short body.
 const SHORT: usize = 512;
 
-/// A stream that gathers short pieces before it writes them: the system takes longer to do that.
+/// A stream that gathers short pieces before it writes them: the system takes longer to do that. And what a stranger sends is
+/// bounded.
 #[derive(Debug)]
-pub(super) struct Gather(TokioIo<TcpStream>);
+pub(super) struct Gather {
+    stream: TcpStream,
+    guest: Arc<Guest>,
+}
 
 impl Gather {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        Self(TokioIo::new(stream))
+    pub(super) fn new(stream: TcpStream, guest: Arc<Guest>) -> Self {
+        Self { stream, guest }
     }
 }
 
-impl Read for Gather {
+impl AsyncRead for Gather {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
+        buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        Poll::Ready(match self.guest.sent(buf.filled().len() - before) {
+            true => Ok(()),
+            false => Err(io::Error::other("strangers send too much")),
+        })
     }
 }
 
-impl Write for Gather {
+impl AsyncWrite for Gather {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        self.stream.is_write_vectored()
     }
 
     fn poll_write_vectored(
@@ -59,7 +72,7 @@ impl Write for Gather {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let stream = Pin::new(&mut self.0);
+        let stream = Pin::new(&mut self.stream);
         if let [one] = bufs {
             return stream.poll_write(cx, one);
         }
@@ -91,14 +104,17 @@ mod tests {
         net::{TcpListener, TcpStream},
     };
 
-    use super::*;
+    use super::{super::strangers::Strangers, *};
 
     #[tokio::test]
     async fn writes_short_and_long_pieces_in_their_order() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let ours = TcpStream::connect(listener.local_addr().unwrap());
         let (ours, theirs) = tokio::join!(ours, listener.accept());
-        let (mut ours, (mut theirs, _)) = (Gather::new(ours.unwrap()), theirs.unwrap());
+        let (mut ours, (mut theirs, _)) = (
+            Gather::new(ours.unwrap(), Strangers::default().admit()),
+            theirs.unwrap(),
+        );
         let long = vec![b'c'; SHORT];
         for pieces in [
             &[&b"a"[..]][..],

@@ -18,6 +18,7 @@ use std::{
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     sync::oneshot,
+    task::AbortHandle,
 };
 
 /// So many connections of one thread are few.
@@ -116,15 +117,16 @@ impl Workers {
         }])
     }
 
-    /// Runs a connection on the thread that has the fewest.
-    pub(super) fn run(&self, connection: impl Future<Output = ()> + Send + 'static) {
+    /// Runs a connection on the thread that has the fewest, and says what ends it.
+    pub(super) fn run(&self, connection: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
         let few = |worker: &&Worker| worker.connections.load(Ordering::Relaxed);
         let worker = self.0.iter().min_by_key(few).expect("there is the first");
         let place = Place::take(&worker.connections);
-        worker.runtime.spawn(async move {
+        let task = worker.runtime.spawn(async move {
             connection.await;
             drop(place);
         });
+        task.abort_handle()
     }
 }
 

@@ -126,6 +126,45 @@ async fn to_the_engine_are_few_where_descriptors_are_and_who_needs_one_waits() {
     assert!(!agent.output().contains("Too many open files"));
 }
 
+/// Each of them takes one for as long as it is followed.
+#[tokio::test]
+async fn to_the_engine_are_left_where_one_client_follows_many_logs() {
+    let ids: Vec<_> = (0..20).map(|number| format!("{number:064x}")).collect();
+    let listed: Vec<_> = ids.iter().map(|id| json!({ "Id": id })).collect();
+    let (logs, _handles) = Answer::handed();
+    let engine = ScriptedEngine::new()
+        .route("GET", "/containers/json", Answer::json(200, json!(listed)))
+        .route_fn("GET", "/containers/*/json", |request| {
+            let id = request.path.split('/').rev().nth(1).unwrap().to_owned();
+            let state = json!({ "Running": true, "StartedAt": "2024-01-01T00:00:00Z" });
+            let facts = json!({ "Id": id, "Config": { "Tty": false }, "State": state });
+            Answer::json(200, facts)
+        })
+        .route_fn("GET", "/containers/*/logs", move |request| {
+            match request.query.contains("follow=1") {
+                true => logs.clone(),
+                false => Answer::bytes(200, ""),
+            }
+        })
+        .start()
+        .await;
+    let agent = Agent::builder().docker_host(engine.docker_host());
+    let agent = agent.env("MAX_CONNECTIONS", "4").start().await;
+    let stream = wait::within("a head", SOON, agent.sse("/logs/stream?all=true")).await;
+    assert_eq!(stream.status, 200);
+    let is_followed = |state: &State| {
+        let logs = state.requests_to("GET", "/containers/*/logs");
+        logs.filter(|request| request.query.contains("follow=1"))
+            .count()
+            >= 20
+    };
+    engine.wait("all are followed", is_followed).await;
+    for _ in 0..3 {
+        let reply = wait::within("an answer", SOON, agent.get("/containers")).await;
+        assert_eq!(reply.status, 200);
+    }
+}
+
 /// A change is noticed twice a second, and told for a quarter of one; the rest is for a busy machine.
 const NOTICED: Duration = Duration::from_secs(3);
 

@@ -1,0 +1,269 @@
+//! Clients that have not shown the key.
+//!
+//! They may have every connection that nobody else wants. Who comes when there is none left takes the place of the one that
+//! was refused first, or else of the one that has said nothing for longest, so that strangers keep nobody out; and what all of
+//! them send before their requests are known has a limit.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use http::Extensions;
+use tokio::{task::AbortHandle, time::Instant};
+
+/// How long one may take for its first request in any case.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How much the unfinished heads of all strangers may have, in bytes,
+const ALL: usize = 16 << 20;
+
+/// and how much one of them may have in any case: no head of the app is longer.
+const EACH: usize = 4 << 10;
+
+/// All strangers of a listener; clones share them.
+#[derive(Clone, Default)]
+pub(super) struct Strangers(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    /// The number of the next one.
+    next: u64,
+    /// In the order in which they came.
+    here: BTreeMap<u64, Stranger>,
+    /// Those of them that have asked for something without the key.
+    refused: BTreeSet<u64>,
+    /// How many bytes of unfinished heads they have.
+    bytes: usize,
+}
+
+struct Stranger {
+    since: Instant,
+    /// What ends its connection.
+    connection: Option<AbortHandle>,
+}
+
+impl State {
+    fn remove(&mut self, number: u64) -> Option<Stranger> {
+        self.refused.remove(&number);
+        self.here.remove(&number)
+    }
+}
+
+/// What becomes of a stranger where its place is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// It leaves.
+    Made,
+    /// One may leave then.
+    From(Instant),
+    /// There is none.
+    None,
+}
+
+impl Strangers {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing in there panics halfway.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One more, until it has shown the key.
+    pub(super) fn admit(&self) -> Arc<Guest> {
+        let mut state = self.state();
+        let number = state.next;
+        state.next += 1;
+        let stranger = Stranger {
+            since: Instant::now(),
+            connection: None,
+        };
+        state.here.insert(number, stranger);
+        Arc::new(Guest {
+            strangers: self.clone(),
+            number,
+            is_known: AtomicBool::new(false),
+            bytes: AtomicUsize::new(0),
+        })
+    }
+
+    /// Ends the connection of one of them, if one may be ended.
+    pub(super) fn make_room(&self) -> Room {
+        let dismissed = {
+            let mut state = self.state();
+            let refused = state.refused.first().copied();
+            let oldest = state
+                .here
+                .first_key_value()
+                .map(|(number, one)| (*number, one.since + GRACE));
+            match (refused, oldest) {
+                (Some(number), _) => state.remove(number),
+                (None, Some((_, from))) if Instant::now() < from => return Room::From(from),
+                (None, Some((number, _))) => state.remove(number),
+                (None, None) => return Room::None,
+            }
+        };
+        if let Some(connection) = dismissed.and_then(|one| one.connection) {
+            connection.abort();
+        }
+        Room::Made
+    }
+
+    /// Ends the connections of all.
+    pub(super) fn dismiss_all(&self) {
+        let all = {
+            let mut state = self.state();
+            state.refused.clear();
+            std::mem::take(&mut state.here)
+        };
+        let all = all.into_values().filter_map(|one| one.connection);
+        all.for_each(|connection| connection.abort());
+    }
+}
+
+impl fmt::Debug for Strangers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Strangers({})", self.state().here.len())
+    }
+}
+
+/// The client of a connection.
+#[derive(Debug)]
+pub(super) struct Guest {
+    strangers: Strangers,
+    number: u64,
+    is_known: AtomicBool,
+    /// How many bytes of an unfinished head a stranger has.
+    bytes: AtomicUsize,
+}
+
+impl Guest {
+    /// Whether it has shown the key.
+    pub(super) fn is_known(&self) -> bool {
+        self.is_known.load(Ordering::Relaxed)
+    }
+
+    /// It has.
+    pub(super) fn welcome(&self) {
+        if !self.is_known.swap(true, Ordering::Relaxed) {
+            self.forget();
+        }
+    }
+
+    /// It has asked for something without.
+    fn refuse(&self) {
+        let mut state = self.strangers.state();
+        if state.here.contains_key(&self.number) {
+            state.refused.insert(self.number);
+        }
+    }
+
+    /// What ends its connection.
+    pub(super) fn is_served_by(&self, connection: AbortHandle) {
+        // Not there any more: it is known already, or has left.
+        if let Some(one) = self.strangers.state().here.get_mut(&self.number) {
+            one.connection = Some(connection);
+        }
+    }
+
+    /// It has sent so much more; whether it may go on.
+    pub(super) fn sent(&self, bytes: usize) -> bool {
+        if self.is_known() {
+            return true;
+        }
+        let own = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let mut state = self.strangers.state();
+        state.bytes += bytes;
+        state.bytes <= ALL || own <= EACH
+    }
+
+    /// Its head is whole.
+    pub(super) fn asked(&self) {
+        let bytes = self.bytes.swap(0, Ordering::Relaxed);
+        self.strangers.state().bytes -= bytes;
+    }
+
+    fn forget(&self) {
+        self.asked();
+        self.strangers.state().remove(self.number);
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        if !self.is_known() {
+            self.forget();
+        }
+    }
+}
+
+/// Says whether the client of a request has shown the key.
+pub fn greet(extensions: &Extensions, has_key: bool) {
+    match extensions.get::<Arc<Guest>>() {
+        Some(guest) if has_key => guest.welcome(),
+        Some(guest) => guest.refuse(),
+        None => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(strangers: &Strangers) -> (usize, usize) {
+        let state = strangers.state();
+        assert!(state.refused.len() <= state.here.len());
+        (state.here.len(), state.bytes)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_were_refused_go_first_and_then_those_who_say_nothing() {
+        let strangers = Strangers::default();
+        let guests = [(); 5].map(|()| strangers.admit());
+        let connections = guests.each_ref().map(|guest| {
+            let connection = tokio::spawn(std::future::pending::<()>());
+            guest.is_served_by(connection.abort_handle());
+            connection
+        });
+        let [known, silent, refused, late, last] = connections;
+        guests[0].welcome();
+        guests[2].refuse();
+        guests[2].refuse();
+        assert_eq!(strangers.make_room(), Room::Made);
+        assert!(refused.await.unwrap_err().is_cancelled());
+        let from = Instant::now() + GRACE;
+        assert_eq!(strangers.make_room(), Room::From(from));
+        tokio::time::advance(GRACE).await;
+        assert_eq!(strangers.make_room(), Room::Made);
+        assert!(silent.await.unwrap_err().is_cancelled());
+        guests[3].refuse();
+        guests[3].welcome();
+        strangers.dismiss_all();
+        assert!(last.await.unwrap_err().is_cancelled());
+        assert_eq!(strangers.make_room(), Room::None);
+        assert!(!known.is_finished() && !late.is_finished());
+        drop(guests);
+        assert_eq!(count(&strangers), (0, 0));
+    }
+
+    #[test]
+    fn what_they_send_before_they_ask_has_a_limit() {
+        let strangers = Strangers::default();
+        let (greedy, modest) = (strangers.admit(), strangers.admit());
+        assert!(greedy.sent(ALL));
+        assert!(!greedy.sent(1));
+        assert!(modest.sent(EACH));
+        assert!(!modest.sent(1));
+        greedy.asked();
+        assert!(modest.sent(1));
+        // Who has shown the key is not counted.
+        modest.welcome();
+        assert!(modest.sent(2 * ALL));
+        assert_eq!(count(&strangers), (1, 0));
+        drop(greedy);
+        assert_eq!(count(&strangers), (0, 0));
+    }
+}
