@@ -24,6 +24,7 @@ pub mod rounds;
 pub mod sse;
 pub mod stretch;
 pub mod terminal;
+mod turn;
 mod until;
 pub mod view;
 

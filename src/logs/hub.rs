@@ -7,11 +7,10 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
 };
 
 use metrics::{Gauge, counter, gauge};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     clock::Clock,
@@ -20,6 +19,7 @@ use super::{
     place::Place,
     reading::{From, Reading, Search},
     ring::{RING, Ring},
+    turn::{Turn, Turns},
 };
 use crate::{
     engine::{self, ContainerId, Engine, Facts},
@@ -145,8 +145,7 @@ pub struct Hub {
 struct Shared {
     source: Source,
     limits: Limits,
-    /// How many wait for their turn to read.
-    waiting: watch::Sender<usize>,
+    turns: Turns,
     followers: AtomicUsize,
     gauge: Gauge,
     feeds: Mutex<HashMap<String, Weak<Shelf>>>,
@@ -201,7 +200,7 @@ impl Hub {
                     rings: Arc::default(),
                 },
                 limits,
-                waiting: watch::Sender::default(),
+                turns: Turns::default(),
                 followers: AtomicUsize::new(0),
                 gauge: gauge!(metric::FOLLOWERS),
                 feeds: Mutex::default(),
@@ -216,14 +215,12 @@ impl Hub {
 
     /// Waits until someone waits for the right to read a part of a log.
     pub(super) async fn is_waited_for(&self) {
-        let mut waiting = self.shared.waiting.subscribe();
-        // The sender lives as long as the hub.
-        let _ = waiting.wait_for(|many| *many > 0).await;
+        self.shared.turns.are_waited_for().await;
     }
 
     /// Waits until one more log may be read; for it to stay so is not promised.
     pub(super) async fn has_room(&self) {
-        let _waits = Waits::begin(&self.shared.waiting);
+        let _waits = self.shared.turns.wait();
         // They are never closed.
         let _ = self.shared.source.readers.acquire().await;
     }
@@ -332,17 +329,12 @@ impl Membership {
     /// Waits for the right to read a part of this log by oneself.
     pub(super) async fn turn(&self) -> Turn {
         let hub = &self.shelf.hub;
-        let _waits = Waits::begin(&hub.waiting);
-        let own = Arc::clone(&self.shelf.catch_ups).acquire_owned().await;
         let Source {
             readers, reserve, ..
         } = &hub.source;
-        let all = tokio::select! {
-            biased;
-            permit = Arc::clone(readers).acquire_owned() => permit,
-            permit = Arc::clone(reserve).acquire_owned() => permit,
-        };
-        Turn::new([own, all].map(|permit| permit.expect("they are never closed")))
+        hub.turns
+            .take(&self.shelf.catch_ups, readers, reserve)
+            .await
     }
 }
 
@@ -358,60 +350,5 @@ impl Drop for Membership {
         hub.followers.fetch_sub(1, Ordering::Relaxed);
         self.shelf.followers.fetch_sub(1, Ordering::Relaxed);
         hub.gauge.decrement(1.0);
-    }
-}
-
-/// Counts who waits for a turn.
-struct Waits<'a>(&'a watch::Sender<usize>);
-
-impl<'a> Waits<'a> {
-    fn begin(waiting: &'a watch::Sender<usize>) -> Self {
-        waiting.send_modify(|many| *many += 1);
-        Self(waiting)
-    }
-}
-
-impl Drop for Waits<'_> {
-    fn drop(&mut self) {
-        self.0.send_modify(|many| *many -= 1);
-    }
-}
-
-/// How long a turn lasts where others wait for theirs.
-const FAIR: Duration = Duration::from_secs(30);
-
-/// The right to read a part of a log; counted while it is held.
-#[derive(Debug)]
-pub(super) struct Turn {
-    begun: Instant,
-    own: Arc<Semaphore>,
-    _permits: [OwnedSemaphorePermit; 2],
-    gauge: Gauge,
-}
-
-impl Turn {
-    fn new(permits: [OwnedSemaphorePermit; 2]) -> Self {
-        let begun = Instant::now();
-        let own = Arc::clone(permits[0].semaphore());
-        counter!(metric::CATCH_UPS).increment(1);
-        let gauge = gauge!(metric::LOG_READERS, "kind" => "catch_up");
-        gauge.increment(1.0);
-        Self {
-            begun,
-            own,
-            _permits: permits,
-            gauge,
-        }
-    }
-
-    /// Whether someone else may be waiting for it, long enough.
-    pub(super) fn is_over(&self) -> bool {
-        self.begun.elapsed() > FAIR && self.own.available_permits() == 0
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.gauge.decrement(1.0);
     }
 }

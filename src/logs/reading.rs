@@ -243,7 +243,8 @@ impl Reading {
         self.skip = many;
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Next, LogError>> {
+    /// The same, as a future is asked.
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Next, LogError>> {
         self.fill(cx);
         if !self.stretch.is_empty() {
             self.len = 0;

@@ -1,11 +1,14 @@
 //! Followers share a reader, and none waits for another.
 
 use docker_ps_agent::telemetry::name::ENGINE_CALLS;
+use jiff::{SignedDuration, Timestamp};
 
+use super::growing::Growing;
 use super::{Client, assert_same};
-use crate::contract::host::Host;
+use crate::contract::host::{Host, text};
 use crate::metrics::samples::Samples;
 use crate::support::agent::Agent;
+use crate::support::scripted::STDOUT;
 use crate::support::wait::{self, SOON};
 
 const READERS: &str = "docker_ps_agent_log_readers_open";
@@ -128,4 +131,46 @@ async fn refuses_more_than_may_be_and_says_when_to_come_back() {
     for name in ["full-a", "full-b"] {
         host.engine.remove(name).await;
     }
+}
+
+/// The client that does not read has the only right to read what was written before.
+#[tokio::test]
+async fn a_client_that_does_not_read_keeps_nobody_from_what_was_written_before() {
+    const LINES: i64 = 60_000;
+    let log = Growing::default();
+    let begun = Timestamp::now() - SignedDuration::from_mins(10);
+    for number in 0..LINES {
+        let time = begun + SignedDuration::from_millis(number);
+        log.write(STDOUT, time, &format!("{number} {}", "x".repeat(200)));
+    }
+    let engine = log.engine().await;
+    let agent = Agent::builder().docker_host(engine.docker_host());
+    let agent = agent
+        .env("MAX_LOG_READERS_PER_CONTAINER", "1")
+        .start()
+        .await;
+    let path = "/containers/c/logs/stream";
+    let mut lazy = agent.sse(&format!("{path}?tail=all")).await;
+    for _ in 0..2 {
+        let mut other = agent.sse(&format!("{path}?tail=2000")).await;
+        assert_eq!(other.status, 200);
+        let mut client = Client::default();
+        client.take(&mut other, 2000).await;
+        assert!(client.lines[0].contains(" 58000 "));
+    }
+    let mut client = Client::default();
+    client
+        .take(&mut lazy, usize::try_from(LINES).unwrap())
+        .await;
+    let numbers = client.lines.iter();
+    let numbers = numbers.map(|line| {
+        text(line)
+            .split(' ')
+            .next()
+            .unwrap()
+            .parse::<i64>()
+            .unwrap()
+    });
+    assert!(numbers.eq(0..LINES));
+    assert_eq!(client.gaps, 0);
 }

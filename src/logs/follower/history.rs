@@ -10,11 +10,11 @@ use crate::{
     logs::{
         LogError,
         cursor::Cursor,
-        hub::Turn,
         place::Place,
         reading::{From, Next, Reading, Times},
         ring::Ended,
         stretch::Gap,
+        turn::Turn,
     },
 };
 
@@ -31,8 +31,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// A read that is under way.
 #[derive(Debug)]
 pub(super) struct History {
-    reading: Reading,
     from: From,
+    /// It holds the reading.
     turn: Turn,
     aim: Aim,
     /// The last line of this read.
@@ -41,8 +41,8 @@ pub(super) struct History {
 
 impl History {
     pub(super) fn new(reading: Reading, from: From, turn: Turn, aim: Aim) -> Self {
+        turn.read(reading);
         Self {
-            reading,
             from,
             turn,
             aim,
@@ -189,7 +189,17 @@ impl Follower {
         let Phase::Reading(history) = &mut self.phase else {
             return None;
         };
-        match history.reading.next().await {
+        let Some(next) = history.turn.next().await else {
+            // It was taken away.
+            let (from, aim) = (history.from.clone(), history.aim.clone());
+            let from = match (&aim, history.last) {
+                (Aim::Lines, Some(_)) => self.rest(),
+                _ => from,
+            };
+            self.want(from, aim);
+            return None;
+        };
+        match next {
             Ok(Next::Lines(stretch)) => {
                 self.patience.renew();
                 self.pause = PAUSE;
@@ -220,10 +230,10 @@ impl Follower {
                 Some(Step::Gap(Gap { after, before }))
             }
             Ok(Next::End) => {
-                let last = history.last.or(history.reading.found());
+                let last = history.last.or_else(|| history.turn.look(Reading::found));
                 let gave = history.last.is_some();
                 let (from, aim) = (history.from.clone(), history.aim.clone());
-                let open = history.reading.open_end();
+                let open = history.turn.look(Reading::open_end);
                 match open.filter(|_| last.is_none()) {
                     Some(open) => self.read_open_lines_only(from, aim, open),
                     None => self.read_to_its_end(from, aim, last, gave),
