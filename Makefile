@@ -34,5 +34,7 @@ lint: ## rustfmt, clippy, rustdoc, shellcheck; warnings are errors
 	@tests/setup.sh build lint
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
+	CARGO_TARGET_DIR=target cargo clippy --manifest-path fuzz/Cargo.toml --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
 	shellcheck .ci/run deploy/local/run.sh tests/*.sh

@@ -3,7 +3,7 @@
 # The tests start engines, containers and proxies. In process, mount and network namespaces of their own, all of these end
 # with the command, however it ends: passed, failed, interrupted, killed; every port is free, and nothing but loopback can
 # be reached; /run is empty, so that the engine's default socket is theirs too. What they wrote is below one TMPDIR, removed
-# last.
+# last, but for the data of engines, below target/test-engines, which the next ones remove.
 # The control groups of killed containers stay behind empty, so engines put theirs below one named like TMPDIR:
 #   dockerd --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/$(basename "$TMPDIR")" …
 set -euo pipefail
@@ -42,6 +42,9 @@ if ((EUID == 0)) && "${namespaces[@]}" true 2>/dev/null; then
     # A namespace's first process does not get signals it has no handler for and must reap orphans: bash, not the command.
     # shellcheck disable=SC2016 # expanded by the inner bash
     command=("${namespaces[@]}" bash -c 'mount -t tmpfs run /run && ip link set lo up && "$@"; exit "$?"' isolated "$@")
+elif ((EUID == 0)); then
+    echo "isolated: this root may not make namespaces, and without them tests would meet what runs here" >&2
+    exit
 else
     echo "isolated: no namespaces of its own without root; what starts an engine will fail" >&2
     command=("$@")

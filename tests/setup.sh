@@ -39,6 +39,8 @@ for group in "${@:?name at least one group: build lint engine deploy fuzz load}"
         ;;
     lint)
         need shellcheck shellcheck
+        # The fuzzer is C++, and is built where its targets are checked.
+        need g++ c++
         for component in fmt clippy; do
             cargo "$component" --version >/dev/null 2>&1 && continue
             say "installing the Rust component for cargo $component"
@@ -46,7 +48,13 @@ for group in "${@:?name at least one group: build lint engine deploy fuzz load}"
         done
         ;;
     engine)
-        need docker.io dockerd docker containerd runc
+        need docker.io dockerd containerd runc
+        # From Debian 13 on the client is apart.
+        if apt-cache show docker-cli >/dev/null 2>&1; then
+            need docker-cli docker
+        else
+            need docker.io docker
+        fi
         need busybox-static /bin/busybox
         need iproute2 ip
         ;;
@@ -66,8 +74,6 @@ for group in "${@:?name at least one group: build lint engine deploy fuzz load}"
         }
         ;;
     load)
-        need wrk wrk
-        need jq jq
         need nginx nginx
         need haproxy haproxy
         ;;
@@ -82,7 +88,7 @@ done
 
 if ((EUID != 0)) || ! command -v apt-get >/dev/null; then
     say "missing: ${missing[*]} (Debian's package names)"
-    say "run this as root on Debian 12, or install them and try again"
+    say "run this as root on Debian, or install them and try again"
     exit 1
 fi
 
@@ -97,3 +103,10 @@ if ! {
     say "apt-get could not install ${missing[*]}"
     exit 1
 fi
+
+# What is called otherwise in another release of Debian is still missing, or known only now.
+if [[ -n ${SETUP_AGAIN:-} ]]; then
+    say "installed, and still not there: ${missing[*]}"
+    exit 1
+fi
+SETUP_AGAIN=1 exec "$0" "$@"

@@ -5,11 +5,7 @@
 
 use arbitrary::Arbitrary;
 use bytes::Bytes;
-use docker_ps_agent::logs::{
-    Line, Source,
-    cursor::Cursor,
-    place::Places,
-};
+use docker_ps_agent::logs::{Line, Source, cursor::Cursor, place::Places};
 use libfuzzer_sys::fuzz_target;
 
 const CONTAINER: &str = "0123456789abcdef";

@@ -4,12 +4,7 @@
 
 use arbitrary::Arbitrary;
 use bytes::{Bytes, BytesMut};
-use docker_ps_agent::logs::{
-    Line, Source,
-    cursor::Cursor,
-    place::Places,
-    sse::Dialect,
-};
+use docker_ps_agent::logs::{Line, Source, cursor::Cursor, place::Places, sse::Dialect};
 use libfuzzer_sys::fuzz_target;
 
 const CONTAINER: &str = "0123456789abcdef";
