@@ -37,6 +37,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     sync::watch,
+    task::JoinHandle,
 };
 
 use crate::{
@@ -147,11 +148,19 @@ async fn main() -> ExitCode {
         )));
         if number % 100 == 99 {
             while ready.load(Ordering::Relaxed) + 100 < number {
+                assert!(
+                    !followers.iter().any(JoinHandle::is_finished),
+                    "one has ended"
+                );
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         }
     }
     while ready.load(Ordering::Relaxed) < FOLLOWERS {
+        assert!(
+            !followers.iter().any(JoinHandle::is_finished),
+            "one has ended"
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let cpu = agent.cpu_time();

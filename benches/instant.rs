@@ -41,8 +41,10 @@ impl Instant {
             None => Command::new(program),
         };
         let process = command.arg(ARGUMENT).arg(folder.path()).spawn().unwrap();
-        let engine = Self { process, folder };
+        let mut engine = Self { process, folder };
         while !engine.socket().exists() {
+            let ended = engine.process.try_wait().unwrap();
+            assert!(ended.is_none(), "the engine has ended: {ended:?}");
             std::thread::sleep(Duration::from_millis(5));
         }
         engine

@@ -81,7 +81,7 @@ impl Proxy {
             None => Vec::new(),
         };
         let words = [&prefix[..], program].concat();
-        let process = Command::new(words[0])
+        let mut process = Command::new(words[0])
             .args(&words[1..])
             .arg(&file)
             .args(more)
@@ -90,6 +90,8 @@ impl Proxy {
             .spawn()
             .unwrap_or_else(|error| panic!("{} cannot be started: {error}", program[0]));
         while TcpStream::connect(address).is_err() {
+            let ended = process.try_wait().unwrap();
+            assert!(ended.is_none(), "{} has ended: {ended:?}", program[0]);
             std::thread::sleep(Duration::from_millis(5));
         }
         Self {
