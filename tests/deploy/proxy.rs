@@ -161,15 +161,11 @@ fn command(kind: Kind, folder: &Path, port: u16, agent: SocketAddr) -> Command {
             let pem = fs::read_to_string(at("cert.pem")).unwrap()
                 + &fs::read_to_string(at("key.pem")).unwrap();
             fs::write(at("both.pem"), pem).unwrap();
-            // Without the option, a client that leaves is noticed at the next line or heartbeat only.
-            let config = format!(
-                "global\n tune.bufsize 32768\ndefaults\n mode http\n option abortonclose\n timeout connect 5s\n\
-                 timeout client 1h\n timeout server 1h\n\
-                 frontend tls\n bind 127.0.0.1:{port} ssl crt {}\n default_backend agent\n\
-                 backend agent\n server agent {agent}\n",
-                at("both.pem")
-            );
-            fs::write(at("haproxy.cfg"), config).unwrap();
+            let config = deployed("haproxy.cfg")
+                .swap("bind :443 ", &format!("bind 127.0.0.1:{port} "))
+                .swap("127.0.0.1:3000", &agent.to_string())
+                .swap("/etc/ssl/agent/both.pem", &at("both.pem"));
+            fs::write(at("haproxy.cfg"), config.0).unwrap();
             let mut haproxy = Command::new("haproxy");
             haproxy.args(["-db", "-f", &at("haproxy.cfg")]);
             haproxy
