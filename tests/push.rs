@@ -87,7 +87,7 @@ impl Stage {
 }
 
 /// An event of a container, as the engine writes it.
-fn event(action: &str, id: &str, nanos: i64) -> String {
+pub fn event(action: &str, id: &str, nanos: i64) -> String {
     format!(
         "{{\"Type\":\"container\",\"Action\":\"{action}\",\"Actor\":{{\"ID\":\"{id}\",\"Attributes\":{{\"name\":\"web-{id}\"}}}},\"scope\":\"local\",\"time\":{},\"timeNano\":{nanos}}}\n",
         nanos / 1_000_000_000

@@ -229,7 +229,7 @@ impl Ration {
         };
         let paid = self
             .paid
-            .try_update(Ordering::Relaxed, Ordering::Relaxed, pay);
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, pay);
         paid.is_ok()
     }
 }

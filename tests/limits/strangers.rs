@@ -19,7 +19,7 @@ const OPEN: &str = "docker_ps_agent_connections_open";
 /// An agent that serves so many at a time.
 async fn agent_for(connections: usize, engine: &RunningEngine) -> Agent {
     let builder = Agent::builder().docker_host(engine.docker_host());
-    let builder = builder.env("MAX_CONNECTIONS", &connections.to_string());
+    let builder = builder.env("MAX_CONNECTIONS", connections.to_string());
     builder.start().await
 }
 

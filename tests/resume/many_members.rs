@@ -1,6 +1,9 @@
 //! Which containers are in a stream of many logs, and what becomes of the others.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+};
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -8,6 +11,7 @@ use serde_json::json;
 use super::many::says;
 use super::{Client, assert_same, line_of};
 use crate::contract::host::{Host, text};
+use crate::push::event;
 use crate::support::agent::Agent;
 use crate::support::client::EventStream;
 use crate::support::dockerd::IMAGE;
@@ -144,29 +148,52 @@ async fn ends_when_no_line_can_be_early_enough_any_more() {
 /// It was started between the look at it and the read of its log, so that the run was over before it was known.
 #[tokio::test]
 async fn a_run_that_began_unseen_is_not_told_to_begin_when_it_is_over() {
-    let log = frame(STDOUT, line(1, "one"));
-    let engine = engine_with_log(Answer::bytes(200, log));
-    let looks = AtomicUsize::new(0);
-    let engine = engine.route_fn("GET", "/containers/*/json", move |_| {
-        let started_at = match looks.fetch_add(1, Relaxed) {
+    const INSPECT: &str = "/containers/*/json";
+    let (inspects, again) = (AtomicUsize::new(0), Arc::new(AtomicBool::new(false)));
+    let (events, subscriptions) = Answer::handed();
+    let engine = engine_with_log(Answer::bytes(200, "")).route("GET", "/events", events);
+    let runs = Arc::clone(&again);
+    let engine = engine.route_fn("GET", INSPECT, move |_| {
+        let is_again = runs.load(Relaxed);
+        let started_at = match inspects.fetch_add(1, Relaxed) {
             0 => "0001-01-01T00:00:00Z",
-            _ => "2024-01-01T00:00:00Z",
+            _ if !is_again => "2024-01-01T00:00:00Z",
+            _ => "2024-01-01T01:00:00Z",
         };
-        let state = json!({ "Running": false, "StartedAt": started_at });
-        Answer::json(200, json!({ "Id": ID, "Config": {}, "State": state }))
+        let state = json!({ "Running": is_again, "StartedAt": started_at });
+        let name = if is_again { "/again" } else { "/once" };
+        let facts = json!({ "Id": ID, "Name": name, "Config": {}, "State": state });
+        Answer::json(200, facts)
+    });
+    let runs = Arc::clone(&again);
+    let engine = engine.route_fn("GET", "/containers/*/logs", move |request| {
+        let mut log = frame(STDOUT, line(1, "one"));
+        if !runs.load(Relaxed) {
+            return Answer::bytes(200, log);
+        }
+        log.extend(frame(STDOUT, line(2, "two")));
+        match request.query.contains("follow=1") {
+            true => Answer::hang_body(log),
+            false => Answer::bytes(200, log),
+        }
     });
     let engine = engine.start().await;
     let agent = agent_on(&engine).await;
     let mut stream = agent.sse("/logs/stream?container=c").await;
-    says(&mut stream, "", "joined").await;
+    let events = subscriptions.next().await;
+    says(&mut stream, "once", "joined").await;
     sees(&mut stream, "one").await;
-    says(&mut stream, "", "stopped").await;
-    // At first, by the log's reader twice, and because of the stop.
-    engine.wait_for_more(3, "GET", "/containers/*/json").await;
-    agent.signal(Signal::TERM);
-    let rest = stream.rest(SOON).await;
-    let names: Vec<_> = rest.iter().map(|event| event.name()).collect();
-    assert_eq!(names, ["close"], "{rest:?}");
+    says(&mut stream, "once", "stopped").await;
+    // At first, by the log's reader, and because of the stop.
+    engine.wait_for_more(3, "GET", INSPECT).await;
+    again.store(true, Relaxed);
+    assert!(events.send(event("start", ID, 1)).await);
+    let started = stream.next(SOON).await.unwrap().json();
+    let (name, state) = (&started["name"], &started["state"]);
+    assert_eq!((name, state), (&json!("again"), &json!("started")));
+    let next = stream.next(SOON).await.unwrap();
+    let line = line_of(&next).unwrap_or_else(|| panic!("{next:?}"));
+    assert_eq!(text(&line), "two");
 }
 
 /// A container that was only created has no log to follow yet.
