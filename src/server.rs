@@ -39,7 +39,7 @@ use tower::{Service, ServiceExt, util::Oneshot};
 use self::{
     gather::Gather,
     head_timer::HeadTimer,
-    strangers::{Room, Strangers},
+    strangers::{Guest, Room, Strangers},
 };
 pub use self::{
     strangers::greet,
@@ -222,18 +222,9 @@ impl Listener {
             if self.strangers.is_none() {
                 guest.welcome();
             }
-            let asking = Arc::clone(&guest);
             let service = service
                 .clone()
-                .map_request(move |mut request: Request<Incoming>| {
-                    let extensions = request.extensions_mut();
-                    extensions.insert(Peer(peer));
-                    if !asking.is_known() {
-                        asking.asked();
-                        extensions.insert(Arc::clone(&asking));
-                    }
-                    request.map(ignore)
-                });
+                .map_request(introduce(peer, Arc::clone(&guest)));
             let mut http = http.clone();
             let (open, watcher) = (Open::new(&open), graceful.watcher());
             let sending = Arc::clone(&guest);
@@ -309,6 +300,22 @@ impl Listener {
                 None
             }
         }
+    }
+}
+
+/// A request as the service sees it: with who asks.
+fn introduce(
+    peer: SocketAddr,
+    guest: Arc<Guest>,
+) -> impl Fn(Request<Incoming>) -> Request<()> + Clone + Send + 'static {
+    move |mut request| {
+        let extensions = request.extensions_mut();
+        extensions.insert(Peer(peer));
+        if !guest.is_known() {
+            guest.asked();
+            extensions.insert(Arc::clone(&guest));
+        }
+        request.map(ignore)
     }
 }
 
