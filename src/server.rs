@@ -143,7 +143,8 @@ pub struct Listener {
     name: &'static str,
     socket: TcpListener,
     max_connections: usize,
-    strangers: Option<Strangers>,
+    /// Whether clients must show a key.
+    has_key: bool,
 }
 
 impl Listener {
@@ -171,7 +172,7 @@ impl Listener {
             name,
             socket,
             max_connections,
-            strangers: None,
+            has_key: false,
         };
         let address = listener.socket.local_addr()?;
         tracing::info!(listener = name, %address, "listening");
@@ -182,7 +183,7 @@ impl Listener {
     /// [`greet`].
     pub fn with_key(self) -> Self {
         Self {
-            strangers: Some(Strangers::default()),
+            has_key: true,
             ..self
         }
     }
@@ -205,7 +206,7 @@ impl Listener {
         let permits = Arc::new(Semaphore::new(self.max_connections));
         let open = gauge!(metric::CONNECTIONS, "listener" => self.name);
         open.set(0.0);
-        let strangers = self.strangers.clone().unwrap_or_default();
+        let strangers = Strangers::default();
         let mut http = http1::Builder::new();
         http.header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(MAX_HEAD);
@@ -219,7 +220,7 @@ impl Listener {
                 break;
             };
             let guest = strangers.admit();
-            if self.strangers.is_none() {
+            if !self.has_key {
                 guest.welcome();
             }
             let service = service

@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     clock::Clock,
+    cursor::Cursor,
     encoding::{Encoding, Encodings},
     feed::Feed,
     place::Place,
@@ -111,6 +112,16 @@ impl Source {
             .parse()
             .map_err(|_| engine::Error::broken("the engine told a broken id"))?;
         self.engine.facts(&id).await
+    }
+
+    /// Whether a cursor's container does not exist any more.
+    pub async fn is_gone(&self, cursor: &Cursor) -> Result<bool, engine::Error> {
+        match self.facts(cursor.id()).await {
+            // Another one may be called so.
+            Ok(facts) => Ok(!cursor.is_of(&facts.id)),
+            Err(error) if error.says_gone() => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// What one ring may keep, so that all of them together keep to their limit.

@@ -208,14 +208,14 @@ impl Many {
             if look.ids.iter().any(|id| after.is_of(id)) {
                 continue;
             }
-            match finder.hub.source().facts(after.id()).await {
-                Ok(facts) if after.is_of(&facts.id) => return Err(OpenError::Foreign),
-                Err(error) if !error.says_gone() => return Err(FollowError::from(error).into()),
-                _ => self.find_gap(&Gap {
-                    after: after.clone(),
-                    before: None,
-                }),
+            let is_gone = finder.hub.source().is_gone(after).await;
+            if !is_gone.map_err(FollowError::from)? {
+                return Err(OpenError::Foreign);
             }
+            self.find_gap(&Gap {
+                after: after.clone(),
+                before: None,
+            });
         }
         Ok(())
     }
@@ -245,11 +245,14 @@ impl Many {
                 self.close();
                 continue;
             }
-            let part = self.parts.pop_front();
-            if part.is_some() || self.merge() {
-                if let Some(part) = part {
+            let has_sent = match self.parts.pop_front() {
+                Some(part) => {
                     self.send_part(part);
+                    true
                 }
+                None => self.merge(),
+            };
+            if has_sent {
                 if self.out.is_empty() {
                     // Nothing of that is wanted; a search may have taken long for it.
                     yield_now().await;

@@ -9,7 +9,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -44,14 +44,18 @@ struct State {
 
 struct Stranger {
     since: Instant,
+    /// How many of those bytes are its own.
+    bytes: usize,
     /// What ends its connection.
     connection: Option<AbortHandle>,
 }
 
 impl State {
     fn remove(&mut self, number: u64) -> Option<Stranger> {
+        let stranger = self.here.remove(&number)?;
         self.refused.remove(&number);
-        self.here.remove(&number)
+        self.bytes -= stranger.bytes;
+        Some(stranger)
     }
 }
 
@@ -79,6 +83,7 @@ impl Strangers {
         state.next += 1;
         let stranger = Stranger {
             since: Instant::now(),
+            bytes: 0,
             connection: None,
         };
         state.here.insert(number, stranger);
@@ -86,7 +91,6 @@ impl Strangers {
             strangers: self.clone(),
             number,
             is_known: AtomicBool::new(false),
-            bytes: AtomicUsize::new(0),
         })
     }
 
@@ -117,6 +121,7 @@ impl Strangers {
         let all = {
             let mut state = self.state();
             state.refused.clear();
+            state.bytes = 0;
             std::mem::take(&mut state.here)
         };
         let all = all.into_values().filter_map(|one| one.connection);
@@ -136,8 +141,6 @@ pub(super) struct Guest {
     strangers: Strangers,
     number: u64,
     is_known: AtomicBool,
-    /// How many bytes of an unfinished head a stranger has.
-    bytes: AtomicUsize,
 }
 
 impl Guest {
@@ -149,7 +152,7 @@ impl Guest {
     /// It has.
     pub(super) fn welcome(&self) {
         if !self.is_known.swap(true, Ordering::Relaxed) {
-            self.forget();
+            self.strangers.state().remove(self.number);
         }
     }
 
@@ -174,28 +177,29 @@ impl Guest {
         if self.is_known() {
             return true;
         }
-        let own = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let mut state = self.strangers.state();
+        let state = &mut *self.strangers.state();
+        // Not there any more: it is about to go.
+        let Some(one) = state.here.get_mut(&self.number) else {
+            return true;
+        };
+        one.bytes += bytes;
         state.bytes += bytes;
-        state.bytes <= ALL || own <= EACH
+        state.bytes <= ALL || one.bytes <= EACH
     }
 
     /// Its head is whole.
     pub(super) fn asked(&self) {
-        let bytes = self.bytes.swap(0, Ordering::Relaxed);
-        self.strangers.state().bytes -= bytes;
-    }
-
-    fn forget(&self) {
-        self.asked();
-        self.strangers.state().remove(self.number);
+        let state = &mut *self.strangers.state();
+        if let Some(one) = state.here.get_mut(&self.number) {
+            state.bytes -= std::mem::take(&mut one.bytes);
+        }
     }
 }
 
 impl Drop for Guest {
     fn drop(&mut self) {
         if !self.is_known() {
-            self.forget();
+            self.strangers.state().remove(self.number);
         }
     }
 }

@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Answer, Body, Error, Question,
     body::{varying, with_type},
-    broken,
     query::{self, Format, LogParams},
     stream::event_stream,
 };
@@ -19,7 +18,6 @@ use crate::{
     logs::{
         self, Batch, Line, LogError, Redaction,
         batch::{Json, Ndjson, Sent, Text},
-        cursor::Cursor,
         encoding::Encoding,
         follower::{Follower, Start},
         hub::Hub,
@@ -124,7 +122,7 @@ async fn events(
             true => return Err(foreign()),
         },
         // The container has been made anew.
-        [cursor] if is_gone(engine, cursor).await? => {
+        [cursor] if settings.hub.source().is_gone(cursor).await? => {
             let after = cursor.clone();
             gap = Some(Gap {
                 after,
@@ -157,17 +155,6 @@ async fn events(
     );
     let events = events.behind(gap.as_ref());
     Ok(event_stream(question, Body::events(events.into_stream())))
-}
-
-/// Whether a cursor's container does not exist any more.
-async fn is_gone(engine: &Engine, cursor: &Cursor) -> Result<bool, Error> {
-    let id = cursor.id().parse().map_err(|_| broken())?;
-    match engine.facts(&id).await {
-        // Another one may be called so.
-        Ok(facts) => Ok(!cursor.is_of(&facts.id)),
-        Err(error) if error.says_gone() => Ok(true),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// The logs of many containers as one stream.

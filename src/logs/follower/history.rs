@@ -150,6 +150,18 @@ impl Follower {
         }
     }
 
+    /// Where a read that was cut short goes on, and what for.
+    fn unread(&self) -> Option<(From, Aim)> {
+        let Phase::Reading(history) = &self.phase else {
+            return None;
+        };
+        let from = match (&history.aim, history.last) {
+            (Aim::Lines, Some(_)) => self.rest(),
+            _ => history.from.clone(),
+        };
+        Some((from, history.aim.clone()))
+    }
+
     /// Bears a failed read and tries again later, or not.
     fn bear(&mut self, error: LogError, from: From, aim: Aim) -> Option<Step> {
         if error.says_gone() {
@@ -191,11 +203,7 @@ impl Follower {
         };
         let Some(next) = history.turn.next().await else {
             // It was taken away.
-            let (from, aim) = (history.from.clone(), history.aim.clone());
-            let from = match (&aim, history.last) {
-                (Aim::Lines, Some(_)) => self.rest(),
-                _ => from,
-            };
+            let (from, aim) = self.unread()?;
             self.want(from, aim);
             return None;
         };
@@ -241,11 +249,7 @@ impl Follower {
                 None
             }
             Err(error) => {
-                let (from, aim) = (history.from.clone(), history.aim.clone());
-                let from = match (&aim, history.last) {
-                    (Aim::Lines, Some(last)) => self.source.after(last),
-                    _ => from,
-                };
+                let (from, aim) = self.unread()?;
                 self.bear(error, from, aim)
             }
         }
