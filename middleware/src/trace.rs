@@ -7,7 +7,8 @@
 //! The line comes when the body has been sent or dropped, and says how the request went: status, the time
 //! to the answer's head, the time in all, the bytes, and whether the body came to its end. It is WARN for
 //! a status of 500 or more and INFO else; a route that is asked for all the time can be quiet: its successes
-//! are for DEBUG, and it has a span only where something is told of it.
+//! are for DEBUG, and it has a span only where something is told of it. Of requests that are refused with 401, which anyone
+//! can make, ten a second are told, and at DEBUG all.
 //!
 //! ```
 //! use http::{Request, Response};
@@ -22,14 +23,13 @@
 //! # }
 //! ```
 
+mod ration;
+
 use std::{
     future::Future,
     net::SocketAddr,
     pin::Pin,
-    sync::{
-        LazyLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::LazyLock,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -42,6 +42,7 @@ use quanta::Instant;
 use tower::{Layer, Service};
 use tracing::{Level, Span, debug, enabled, info, info_span, warn};
 
+use self::ration::Ration;
 use crate::request_id;
 
 /// The other end of the connection, as an extension of the request.
@@ -199,39 +200,6 @@ enum End {
     Open,
     Reached,
     Failed(String),
-}
-
-/// Lets through so many at once, and then as many a second as there are seconds to wait for them.
-#[derive(Debug)]
-struct Ration {
-    /// What each costs, and how much may be owed, in nanoseconds.
-    each: u64,
-    most: u64,
-    /// When all of it will have been paid back, in nanoseconds since some time.
-    paid: AtomicU64,
-}
-
-impl Ration {
-    const fn new(a_second: u64, at_once: u64) -> Self {
-        let each = 1_000_000_000 / a_second;
-        Self {
-            each,
-            most: each * at_once,
-            paid: AtomicU64::new(0),
-        }
-    }
-
-    /// Whether there is one more at this time.
-    fn gives(&self, now: u64) -> bool {
-        let pay = |paid: u64| {
-            let paid = paid.max(now) + self.each;
-            (paid <= now + self.most).then_some(paid)
-        };
-        let paid = self
-            .paid
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, pay);
-        paid.is_ok()
-    }
 }
 
 /// How many requests without the key are logged: who has it not could fill the log with them.

@@ -142,14 +142,3 @@ async fn tells_a_client_that_left_from_an_answer_to_head() {
     let head = logged(Method::HEAD, false, 200, async |answer| drop(answer)).await;
     assert!(head.contains("answered status=200"), "{head}");
 }
-
-#[test]
-fn a_ration_is_given_at_once_and_then_little_by_little() {
-    const SECOND: u64 = 1_000_000_000;
-    let ration = Ration::new(10, 100);
-    let given = |now: u64| (0..1_000).filter(|_| ration.gives(now)).count();
-    let now = 5 * SECOND;
-    assert_eq!([given(now), given(now)], [100, 0]);
-    assert_eq!([given(now + SECOND), given(now + 3 * SECOND)], [10, 20]);
-    assert_eq!(given(now + 1_000 * SECOND), 100);
-}
