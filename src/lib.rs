@@ -17,6 +17,7 @@
 //! | [`logs`] | the log pipeline: bytes → records → whole lines → what a client is sent |
 //! | [`engine`] | what is asked of the Docker Engine, over one pooled client |
 //! | [`tcp`] | what is set on a TCP connection, on either side |
+//! | [`write_last`] | when connections are written to, on either side |
 //! | [`telemetry`] | tracing and metrics set-up; every metric's name |
 //!
 //! The layers themselves are the crate `middleware`, which knows nothing of Docker, and tower-http's;
@@ -39,3 +40,4 @@ pub mod stack;
 pub mod startup;
 pub mod tcp;
 pub mod telemetry;
+pub mod write_last;

@@ -37,7 +37,7 @@ use super::{
     idle::Idle,
     pace::Unhurried,
 };
-use crate::tcp;
+use crate::{tcp, write_last::WriteLast};
 
 /// The most that is read ahead of whoever takes an answer.
 const READ_AHEAD: usize = 64 * 1024;
@@ -208,14 +208,14 @@ type Stream = Either<UnixStream, TcpStream>;
 
 /// A connection of either kind.
 pub struct Socket {
-    io: TokioIo<Stream>,
+    io: TokioIo<WriteLast<Stream>>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Socket {
     fn new(stream: Stream, permit: OwnedSemaphorePermit) -> Self {
         Self {
-            io: TokioIo::new(stream),
+            io: TokioIo::new(WriteLast::new(stream)),
             _permit: permit,
         }
     }

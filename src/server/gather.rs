@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use super::strangers::Guest;
+use crate::write_last::WriteLast;
 
 /// Pieces that are shorter together, in bytes, are written as one: a head and a short body.
 const SHORT: usize = 512;
@@ -21,12 +22,13 @@ const SHORT: usize = 512;
 /// bounded.
 #[derive(Debug)]
 pub(super) struct Gather {
-    stream: TcpStream,
+    stream: WriteLast<TcpStream>,
     guest: Arc<Guest>,
 }
 
 impl Gather {
     pub(super) fn new(stream: TcpStream, guest: Arc<Guest>) -> Self {
+        let stream = WriteLast::new(stream);
         Self { stream, guest }
     }
 }

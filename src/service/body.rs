@@ -32,8 +32,8 @@ pin_project! {
         inner: Inner,
         // What was read of it already.
         first: Option<Bytes>,
-        // Why it ends too early; told when what came before has had the time to get out.
-        failed: Option<BoxError>,
+        // Why it ends too early, and how often that is still put off, so that what came before gets out.
+        failed: Option<(BoxError, u8)>,
     }
 }
 
@@ -172,8 +172,13 @@ impl http_body::Body for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.project();
-        if let Some(error) = this.failed.take() {
-            return Poll::Ready(Some(Err(error)));
+        if let Some((error, left)) = this.failed.take() {
+            let Some(left) = left.checked_sub(1) else {
+                return Poll::Ready(Some(Err(error)));
+            };
+            *this.failed = Some((error, left));
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         if let Some(first) = this.first.take() {
             return Poll::Ready(Some(Ok(Frame::data(first))));
@@ -189,8 +194,8 @@ impl http_body::Body for Body {
         };
         if let Some(Err(error)) = frame {
             // hyper throws away what it has not sent yet when a body fails, the head included. Waiting
-            // makes it send that first.
-            *this.failed = Some(error);
+            // makes it send that first: once for the others, which go before a write, and once for the write.
+            *this.failed = Some((error, 1));
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
