@@ -8,11 +8,7 @@ use crate::{
     tests::support::agent::Agent,
 };
 
-const ROUNDS: usize = 5;
-const WARM_UP: Duration = Duration::from_millis(500);
-const TIME: Duration = Duration::from_millis(1500);
-/// A list takes the engine some milliseconds, and not always as many.
-const TIME_OF_LISTS: Duration = Duration::from_secs(4);
+const WARM_UP: Duration = Duration::from_millis(200);
 
 /// What is asked.
 #[derive(Clone, Copy, PartialEq)]
@@ -44,6 +40,16 @@ impl Asking {
     pub(crate) fn on(self, core: usize) -> Self {
         let core = Some(core);
         Self { core, ..self }
+    }
+
+    /// How often each is asked, and for how long. Many short rounds, since the machine is not always as fast; but a list
+    /// takes the engine some milliseconds, and one of 64 a second and more.
+    fn rounds(self) -> (usize, Duration) {
+        match (self.what, self.connections) {
+            (What::List, 1) => (15, Duration::from_millis(1500)),
+            (What::List, _) => (5, Duration::from_secs(4)),
+            _ => (15, Duration::from_millis(600)),
+        }
     }
 }
 
@@ -149,15 +155,14 @@ fn middle(values: impl Iterator<Item = f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Asks all of them in turn.
+/// Asks all of them in turn, and begins with another one each time.
 pub(crate) fn measure(servers: &[&Server], ids: &[String], asking: Asking) -> Vec<Median> {
     let mut rounds: Vec<Vec<(Outcome, f64)>> = vec![Vec::new(); servers.len()];
-    let time = match asking.what {
-        What::List => TIME_OF_LISTS,
-        _ => TIME,
-    };
-    for _ in 0..ROUNDS {
-        for (server, outcomes) in servers.iter().zip(&mut rounds) {
+    let (count, time) = asking.rounds();
+    for round in 0..count {
+        for next in 0..servers.len() {
+            let next = (round + next) % servers.len();
+            let (server, outcomes) = (servers[next], &mut rounds[next]);
             let job = Job {
                 address: server.address.clone(),
                 key: server.key.clone(),
