@@ -57,7 +57,7 @@ fn fits(name: &str, value: &str, event: &Event) -> bool {
             } else {
                 "image"
             };
-            let is = |image: &str| image == value || without_tag(image) == value;
+            let is = |image: &str| image == value || familiar_name(image) == value;
             let of_image = event.kind() == "image" && is(event.actor());
             of_image || event.attribute(attribute).is_some_and(is)
         }
@@ -69,11 +69,20 @@ fn fits(name: &str, value: &str, event: &Event) -> bool {
     }
 }
 
-/// An image's name without its tag; a colon before a slash belongs to a port.
-fn without_tag(image: &str) -> &str {
-    match image.rsplit_once(':') {
+/// An image's name without digest and tag, and without what Docker's own registry is called.
+fn familiar_name(image: &str) -> &str {
+    let (name, _digest) = image.split_once('@').unwrap_or((image, ""));
+    let name = match name.rsplit_once(':') {
+        // A colon before a slash belongs to a port.
         Some((name, tag)) if !tag.contains('/') => name,
-        _ => image,
+        _ => name,
+    };
+    let ours = ["docker.io/", "index.docker.io/"].into_iter();
+    let mut short = ours.filter_map(|registry| name.strip_prefix(registry));
+    let name = short.next().unwrap_or(name);
+    match name.strip_prefix("library/") {
+        Some(official) if !official.contains('/') => official,
+        _ => name,
     }
 }
 
@@ -96,7 +105,24 @@ mod tests {
     }
 
     #[test]
-    fn means_what_the_engine_means() {
+    fn knows_images_by_their_familiar_names() {
+        for (image, name) in [
+            ("nginx", "nginx"),
+            ("nginx:1.27", "nginx"),
+            ("nginx@sha256:0a", "nginx"),
+            ("nginx:1.27@sha256:0a", "nginx"),
+            ("docker.io/library/nginx:1.27", "nginx"),
+            ("library/nginx", "nginx"),
+            ("docker.io/shop/web", "shop/web"),
+            ("host:5000/shop", "host:5000/shop"),
+            ("host:5000/library/shop:v1", "host:5000/library/shop"),
+        ] {
+            assert_eq!(familiar_name(image), name, "{image}");
+        }
+    }
+
+    #[test]
+    fn takes_what_is_wanted() {
         let web = event(
             r#"{"Type":"container","Action":"exec_create: sh","Actor":{"ID":"4fa6e0","Attributes":{"name":"web","image":"host:5000/shop:v1","a":"b"}},"scope":"local"}"#,
         );
