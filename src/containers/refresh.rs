@@ -24,7 +24,7 @@ const AGAIN: [Duration; 3] = [GATHER, Duration::from_secs(1), Duration::from_sec
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// What happens to a container without changing how it is listed.
-const UNSEEN: [&str; 14] = [
+const UNSEEN: [&str; 13] = [
     "archive-path",
     "attach",
     "commit",
@@ -32,7 +32,6 @@ const UNSEEN: [&str; 14] = [
     "detach",
     "exec_create",
     "exec_detach",
-    "exec_die",
     "exec_start",
     "exec_stop",
     "export",
@@ -71,11 +70,11 @@ pub(super) async fn refresh(shared: Arc<Shared>, mut events: Listener, wanted: A
             biased;
             () = until(due) => {
                 while let Some(step) = events.take() {
-                    plan.note(&step);
+                    plan.note(&step, &shared);
                 }
                 list(&shared, &mut plan).await;
             }
-            step = events.next() => plan.note(&step),
+            step = events.next() => plan.note(&step, &shared),
             () = wanted.notified() => plan.now(),
         }
     }
@@ -93,10 +92,12 @@ impl Plan {
         looks.find(|look| *look > last_began)
     }
 
-    fn note(&mut self, step: &Step) {
+    fn note(&mut self, step: &Step, shared: &Shared) {
         match step {
             Step::Event(event) => {
-                let Some(id) = concerns(event) else { return };
+                let Some(id) = concerns(event, shared) else {
+                    return;
+                };
                 self.touched.add(id);
             }
             // A restart that was not told changes nothing in the list but a status.
@@ -108,8 +109,14 @@ impl Plan {
 }
 
 /// Which container an event may have changed, as far as the list goes; an empty id where that is not said.
-fn concerns(event: &Event) -> Option<&str> {
+fn concerns<'a>(event: &'a Event, shared: &Shared) -> Option<&'a str> {
     match event.kind() {
+        // A health check is one of these, and the list may say how many have failed.
+        "container" if event.verb() == "exec_die" => {
+            let id = event.actor();
+            let has_failed = event.attribute("exitCode") != Some("0");
+            (has_failed || shared.state().history.counts_failures(id)).then_some(id)
+        }
         "container" if !UNSEEN.contains(&event.verb()) => Some(event.actor()),
         "network" if ["connect", "disconnect"].contains(&event.verb()) => {
             Some(event.attribute("container").unwrap_or_default())

@@ -89,6 +89,30 @@ async fn time_that_passes_is_no_change_but_for_who_is_named() {
     assert_eq!(restarted.data, r#"{"Id":"a","Status":"Up 1 second"}"#);
 }
 
+/// The engine tells of a health check's end, and of no count of those that failed.
+#[tokio::test]
+async fn tells_how_many_health_checks_have_failed() {
+    let health = |failed: u32| {
+        format!(r#"[{{"Id":"a","Health":{{"Status":"healthy","FailingStreak":{failed}}}}}]"#)
+    };
+    let checked = |code: u32, time: i64| {
+        let with = format!("\"exitCode\":\"{code}\",\"name\"");
+        event("exec_die", "a", time).replace("\"name\"", &with)
+    };
+    let stage = Stage::with(&health(0)).await;
+    let (mut stream, events) = stage.open(PATH).await;
+    next_is(&mut stream, "snapshot").await;
+    for (time, (failed, code)) in (1..).zip([(1, 1), (0, 0)]) {
+        stage.set(&health(failed));
+        let begun = Instant::now();
+        assert!(events.send(checked(code, time)).await);
+        let changed = next_is(&mut stream, "changed").await;
+        assert_eq!(changed.data, health(failed).trim_matches(['[', ']']));
+        // Else the next may be seen by a look that this has led to.
+        looks_no_more(&stage, begun).await;
+    }
+}
+
 /// Waits for the last look that something at that time has led to.
 async fn looks_no_more(stage: &Stage, begun: Instant) {
     wait::until("it looks no more", SOON, async || {
