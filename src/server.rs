@@ -26,7 +26,7 @@ use http_body_util::BodyExt;
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown};
 use metrics::{Gauge, gauge};
-use middleware::{BoxError, trace::Peer};
+use middleware::{BoxError, head_limit, trace::Peer};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -243,10 +243,11 @@ fn introduce(
     guest: Arc<Guest>,
 ) -> impl Fn(Request<Incoming>) -> Request<()> + Clone + Send + 'static {
     move |mut request| {
+        let head = (!guest.is_known()).then(|| head_limit::len(&request));
         let extensions = request.extensions_mut();
         extensions.insert(Peer(peer));
-        if !guest.is_known() {
-            guest.asked();
+        if let Some(head) = head {
+            guest.asked(head);
             extensions.insert(Arc::clone(&guest));
         }
         request.map(ignore)

@@ -58,8 +58,8 @@ pub struct HeadLimit<S> {
     most: usize,
 }
 
-/// How long a request's head is, in bytes.
-fn len<B>(request: &Request<B>) -> usize {
+/// How long a request's head is, in bytes, as HTTP/1.1 writes it with the least white space.
+pub fn len<B>(request: &Request<B>) -> usize {
     let target = request.uri().path_and_query();
     let target = target.map_or("", PathAndQuery::as_str);
     let first = request.method().as_str().len() + target.len() + "  HTTP/1.1\r\n\r\n".len();

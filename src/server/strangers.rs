@@ -1,8 +1,8 @@
 //! Clients that have not shown the key.
 //!
-//! They may have every connection that nobody else wants. Who comes when there is none left takes the place of the one that
-//! was refused first, or else of the one that has said nothing for longest, so that strangers keep nobody out; and what all of
-//! them send before their requests are known has a limit.
+//! They may have every connection that nobody else wants. Who comes when there is none left takes the place of one that was
+//! refused, or else of one that has said nothing, of those the one that came first, so that strangers keep nobody out; and
+//! what all of them send before their requests are known has a limit.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +23,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// How much the unfinished heads of all strangers may have, in bytes,
 const ALL: usize = 16 << 20;
 
-/// and how much one of them may have in any case: no head of the app is longer.
+/// and how much one of them may have in any case: hardly a head of the app is longer.
 const EACH: usize = 4 << 10;
 
 /// All strangers of a listener; clones share them.
@@ -51,6 +51,20 @@ struct Stranger {
 }
 
 impl State {
+    /// Takes out those who have sent much and not asked for a while, but for this one, until the others keep to the limit.
+    fn make_room(&mut self, but: u64) -> Vec<Stranger> {
+        let mut gone = Vec::new();
+        while self.bytes > ALL {
+            let mut others = self.here.iter().filter(|(number, _)| **number != but);
+            let late = others.find(|(_, one)| one.bytes > EACH && one.since.elapsed() >= GRACE);
+            let Some(number) = late.map(|(number, _)| *number) else {
+                break;
+            };
+            gone.extend(self.remove(number));
+        }
+        gone
+    }
+
     fn remove(&mut self, number: u64) -> Option<Stranger> {
         let stranger = self.here.remove(&number)?;
         self.refused.remove(&number);
@@ -177,21 +191,33 @@ impl Guest {
         if self.is_known() {
             return true;
         }
-        let state = &mut *self.strangers.state();
+        let mut guard = self.strangers.state();
+        let state = &mut *guard;
         // Not there any more: it is about to go.
         let Some(one) = state.here.get_mut(&self.number) else {
             return true;
         };
         one.bytes += bytes;
+        let own = one.bytes;
         state.bytes += bytes;
-        state.bytes <= ALL || one.bytes <= EACH
+        if state.bytes <= ALL || own <= EACH {
+            return true;
+        }
+        let gone = state.make_room(self.number);
+        let fits = state.bytes <= ALL;
+        drop(guard);
+        let gone = gone.into_iter().filter_map(|one| one.connection);
+        gone.for_each(|connection| connection.abort());
+        fits
     }
 
-    /// Its head is whole.
-    pub(super) fn asked(&self) {
+    /// Its head of so many bytes is whole. What came behind that has not been asked yet.
+    pub(super) fn asked(&self, head: usize) {
         let state = &mut *self.strangers.state();
         if let Some(one) = state.here.get_mut(&self.number) {
-            state.bytes -= std::mem::take(&mut one.bytes);
+            let head = head.min(one.bytes);
+            one.bytes -= head;
+            state.bytes -= head;
         }
     }
 }
@@ -253,6 +279,28 @@ mod tests {
         assert_eq!(count(&strangers), (0, 0));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn who_has_sent_much_for_long_makes_room() {
+        let strangers = Strangers::default();
+        let [modest, greedy, late, new] = [(); 4].map(|()| strangers.admit());
+        let connections = [&modest, &greedy].map(|guest| {
+            let connection = tokio::spawn(std::future::pending::<()>());
+            guest.is_served_by(connection.abort_handle());
+            connection
+        });
+        assert!(modest.sent(EACH) && greedy.sent(ALL - 2 * EACH));
+        tokio::time::advance(GRACE / 2).await;
+        assert!(late.sent(EACH));
+        assert!(!new.sent(2 * EACH), "all have just come");
+        drop(new);
+        tokio::time::advance(GRACE / 2).await;
+        let new = strangers.admit();
+        assert!(new.sent(2 * EACH));
+        let [modest, greedy] = connections;
+        assert!(greedy.await.unwrap_err().is_cancelled());
+        assert!(!modest.is_finished());
+    }
+
     #[test]
     fn what_they_send_before_they_ask_has_a_limit() {
         let strangers = Strangers::default();
@@ -261,7 +309,11 @@ mod tests {
         assert!(!greedy.sent(1));
         assert!(modest.sent(EACH));
         assert!(!modest.sent(1));
-        greedy.asked();
+        // What stands behind a head has not been asked yet.
+        greedy.asked(ALL - EACH);
+        assert_eq!(count(&strangers), (2, 2 * EACH + 2));
+        greedy.asked(ALL);
+        assert_eq!(count(&strangers), (2, EACH + 1));
         assert!(modest.sent(1));
         // Who has shown the key is not counted.
         modest.welcome();
