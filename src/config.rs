@@ -11,7 +11,7 @@ use clap::{
     Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
     builder::Resettable,
 };
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use crate::{
     engine::{Address, address::AddressError},
@@ -71,7 +71,8 @@ pub struct Config {
         long = "log",
         env = "RUST_LOG",
         value_name = "FILTER",
-        default_value = "info"
+        default_value = "info",
+        value_parser = log_filter
     )]
     pub log_filter: Targets,
 
@@ -210,6 +211,21 @@ fn unless_empty(arg: Arg) -> Arg {
     }
 }
 
+/// A word alone is a level: as a module it would silence all others.
+fn log_filter(text: &str) -> Result<Targets, String> {
+    let mut alone = text
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.contains('='));
+    if let Some(word) = alone.find(|part| !part.is_empty() && part.parse::<LevelFilter>().is_err())
+    {
+        return Err(format!(
+            "{word:?} is no level; a module is given as module=level"
+        ));
+    }
+    text.parse().map_err(|error| format!("{error}"))
+}
+
 fn max_line(text: &str) -> Result<usize, String> {
     within(text, 1024, 64 * 1024 * 1024)
 }
@@ -262,6 +278,8 @@ mod tests {
             &["--show-key", "perhaps"],
             &["--redact", "all"],
             &["--log", "info=loud=er"],
+            &["--log", "warning"],
+            &["--log", "cargo=debug,verbose"],
             &["--log-format", "xml"],
             &["serve"],
         ] {

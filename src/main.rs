@@ -69,6 +69,10 @@ fn main() -> ExitCode {
     let code = runtime
         .block_on(run(&config, worker))
         .unwrap_or_else(|error| {
+            // However little is logged, it must be known why there is no agent.
+            if !tracing::enabled!(tracing::Level::ERROR) {
+                return fail(error.as_ref());
+            }
             tracing::error!("{error}");
             ExitCode::FAILURE
         });
@@ -77,7 +81,7 @@ fn main() -> ExitCode {
     code
 }
 
-#[expect(clippy::print_stderr, reason = "there is no tracing yet")]
+#[expect(clippy::print_stderr, reason = "there is no tracing")]
 fn fail(error: &dyn std::error::Error) -> ExitCode {
     eprintln!("docker-ps-agent: {error}");
     ExitCode::FAILURE
