@@ -216,7 +216,11 @@ fn create(folder: &Path, path: &Path, key: &Key) -> io::Result<()> {
     });
     let _gone_already_if_renamed = fs::remove_file(&draft);
     written?;
-    File::open(folder)?.sync_all()
+    match File::open(folder)?.sync_all() {
+        // Some volumes cannot do that to a folder.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOTSUP)) => Ok(()),
+        synced => synced,
+    }
 }
 
 fn write(path: &Path, key: &Key) -> io::Result<()> {
