@@ -65,10 +65,14 @@ impl ListParams {
         let filters: usize = params.query.filters.values().map(Vec::len).sum();
         let fields = params.fields.as_ref().map_or(0, |fields| fields.0.len());
         if filters + fields > MAX {
-            return Err(bad(format!("A query may have {MAX} filters and fields.")));
+            return Err(too_many());
         }
         Ok(params)
     }
+}
+
+fn too_many() -> Error {
+    bad(format!("A query may have {MAX} filters and fields."))
 }
 
 fn bad(message: impl Into<String>) -> Error {
@@ -94,6 +98,10 @@ impl Fields {
                 return Err(bad(want));
             }
             if !self.0.iter().any(|known| known == name) {
+                // Here too, since each is looked for among all others.
+                if self.0.len() == MAX {
+                    return Err(too_many());
+                }
                 self.0.push(name.into());
             }
         }
@@ -206,6 +214,13 @@ mod tests {
         }
         let many = "name=a&".repeat(257);
         assert!(ListParams::parse(&many).is_err());
+        let names = |many: u32| {
+            (0..many)
+                .map(|n| format!("fields=f{n}&"))
+                .collect::<String>()
+        };
+        assert!(ListParams::parse(&names(256)).is_ok());
+        assert!(ListParams::parse(&names(257)).is_err());
     }
 
     #[test]
