@@ -152,3 +152,20 @@ async fn assert_stops(proxy: &Proxy, name: &str) {
     let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
     assert_eq!(answer["State"]["Running"], false);
 }
+
+/// A connection that asks for nothing would be one less for others.
+#[tokio::test]
+async fn none_waits_long_for_a_head() {
+    let host = Host::start().await;
+    let sends_away = async |kind| {
+        let proxy = Proxy::start(kind, &host).await;
+        let mut silent = proxy.half_a_head().await;
+        let what = format!("{kind:?} sends it away");
+        wait::within(&what, SOON, silent.wait()).await.unwrap();
+    };
+    tokio::join!(
+        sends_away(Kind::Nginx),
+        sends_away(Kind::Caddy),
+        sends_away(Kind::Haproxy)
+    );
+}

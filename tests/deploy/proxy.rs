@@ -8,7 +8,7 @@ use std::time::Duration;
 use std::{fs, process};
 
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout, Command};
 
@@ -77,6 +77,22 @@ impl Proxy {
             .arg(format!("https://localhost:{}{path}", self.port))
             .kill_on_drop(true);
         curl
+    }
+
+    /// A client that begins a request, and lives until it is sent away.
+    pub async fn half_a_head(&self) -> Child {
+        let address = format!("localhost:{}", self.port);
+        let mut client = Command::new("openssl")
+            .args(["s_client", "-quiet", "-connect", &address])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let input = client.stdin.as_mut().unwrap();
+        input.write_all(b"GET / HT").await.unwrap();
+        client
     }
 
     /// The body of an answer that is a success.
