@@ -7,7 +7,9 @@ WORKDIR /build
 COPY . .
 # The C library goes into the binary, since the final image has none. With --target the flag spares build scripts and
 # procedural macros, which have to stay dynamic.
+# Kernels for ARM have pages of 4, 16 or 64 KiB, and an allocator made for large ones runs on all.
 RUN target="$(uname -m)-unknown-linux-gnu" \
+    && case "$target" in aarch64-*) export JEMALLOC_SYS_WITH_LG_PAGE=16 ;; esac \
     && RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --target "$target" \
     && mkdir -p /image/bin \
     && cp "target/$target/release/docker-ps-agent" /image/bin/ \
