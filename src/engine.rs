@@ -68,17 +68,17 @@ impl Engine {
         observe("ping", self.raw.ping()).await
     }
 
-    /// Containers, as the engine lists them.
-    pub async fn containers(&self, query: &ListQuery) -> Result<raw::Answer, Error> {
-        observe("container_list", self.raw.get(&query.path())).await
-    }
-
     /// One container, as the engine inspects it.
     pub async fn container(&self, id: &ContainerId) -> Result<raw::Answer, Error> {
         observe("container_inspect", self.raw.get(&id.path())).await
     }
 
-    /// The same as a whole, if it is not too long to be true.
+    /// Containers, as the engine lists them.
+    pub async fn containers(&self, query: &ListQuery) -> Result<raw::Answer, Error> {
+        observe("container_list", self.raw.get(&query.path())).await
+    }
+
+    /// All of them as a whole, if it is not too long to be true.
     pub async fn containers_now(&self) -> Result<Bytes, Error> {
         observe(
             "container_list",
