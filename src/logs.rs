@@ -19,6 +19,7 @@ pub mod many;
 pub mod place;
 pub mod reading;
 pub mod redact;
+mod repeats;
 pub mod ring;
 pub mod rounds;
 pub mod sse;

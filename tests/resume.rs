@@ -4,6 +4,7 @@ mod away;
 mod clock;
 mod gaps;
 mod growing;
+mod held_up;
 mod killed;
 mod many;
 mod many_cursors;

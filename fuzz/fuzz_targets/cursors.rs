@@ -57,6 +57,7 @@ fn check_log(whole: bool, lines: Vec<(u8, bool, Vec<u8>)>) {
             more: false,
             first: !all.iter().any(|(_, _, seen)| *seen == source),
             open: false,
+            given: false,
         };
         let place = places.next(&line, None);
         let cursor = Cursor::new(CONTAINER, place).to_string();

@@ -73,6 +73,7 @@ fuzz_target!(|input: Input| {
             more: false,
             first: false,
             open: false,
+            given: false,
         };
         let place = places.next(&line, None);
         dialect.line(CONTAINER, &place, &line, &mut out);

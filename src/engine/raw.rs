@@ -61,6 +61,44 @@ pub struct Facts {
     /// What it does now.
     #[serde(rename = "State", default)]
     pub state: State,
+    /// The part that is of its host.
+    #[serde(rename = "HostConfig", default)]
+    pub host: HostConfig,
+}
+
+/// The part of [`Facts`] that is of the container's host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct HostConfig {
+    /// How its log is kept.
+    #[serde(rename = "LogConfig", default)]
+    pub log: LogConfig,
+}
+
+/// How a container's log is kept; a part of [`HostConfig`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "LogDriver")]
+pub struct LogConfig {
+    /// Whether the engine puts it into several files, of which the oldest go in the end.
+    pub rotates: bool,
+}
+
+/// The same as the engine writes it.
+#[derive(Deserialize)]
+struct LogDriver {
+    #[serde(rename = "Type", default)]
+    name: String,
+    #[serde(rename = "Config", default)]
+    options: Option<BTreeMap<String, String>>,
+}
+
+impl From<LogDriver> for LogConfig {
+    fn from(driver: LogDriver) -> Self {
+        let options = driver.options.unwrap_or_default();
+        Self {
+            // `local` does without being asked.
+            rotates: driver.name == "local" || options.contains_key("max-size"),
+        }
+    }
 }
 
 /// What a container does at one moment; a part of [`Facts`].
@@ -363,6 +401,24 @@ mod tests {
         assert_eq!(given.env.0, ["A=1", "B="]);
         for none in ["{}", r#"{"Env":null}"#, r#"{"Env":[]}"#] {
             assert!(config(none).env.0.is_empty(), "{none}");
+        }
+    }
+
+    #[test]
+    fn knows_which_logs_rotate() {
+        for (host, rotates) in [
+            ("{}", false),
+            (r#"{"LogConfig":{"Type":"json-file","Config":{}}}"#, false),
+            (r#"{"LogConfig":{"Type":"json-file","Config":null}}"#, false),
+            (
+                r#"{"LogConfig":{"Type":"json-file","Config":{"max-size":"1m"}}}"#,
+                true,
+            ),
+            (r#"{"LogConfig":{"Type":"local","Config":{}}}"#, true),
+            (r#"{"LogConfig":{"Type":"journald"}}"#, false),
+        ] {
+            let given: HostConfig = serde_json::from_str(host).unwrap();
+            assert_eq!(given.log.rotates, rotates, "{host}");
         }
     }
 

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use metrics::{Gauge, gauge};
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit},
     task::AbortHandle,
@@ -24,10 +25,14 @@ use super::{
     hub::Source,
     place::{Nanos, Place},
     reading::{From, Next, Search, Times},
+    repeats::{Doubt, Repeats},
     ring::{Ended, Ring},
     stretch::{Gap, Stretch},
 };
-use crate::engine::{self, Facts, State, Tail};
+use crate::{
+    engine::{self, Facts, State, Tail},
+    telemetry::name as metric,
+};
 
 /// With how many lines the ring begins, so that who comes back soon finds its place there.
 const HISTORY: Tail = Tail::Lines(1000);
@@ -41,6 +46,14 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// How often a read may fail in a row, with the engine there and no line read.
 const FAILURES: u32 = 5;
+
+/// For how long a read may be held up by its followers, since it last had all that the engine gave, where the log rotates:
+/// an engine that is held up with it goes on with the newest file, and leaves out those between.
+const HELD_UP: Duration = Duration::from_millis(100);
+
+/// How long after a read was begun anew since a line was older than those before it, such lines are borne: the clock may go
+/// back and forth.
+const DOUBTS: Duration = Duration::from_secs(10);
 
 /// How long after it was away an engine may refuse what it gives later.
 const STARTS: Duration = Duration::from_secs(30);
@@ -77,9 +90,11 @@ impl Feed {
             last: None,
             patience: Patience::default(),
             pause: PAUSE,
+            doubted: None,
         };
+        let counted = Counted::new();
         let task = tokio::spawn(async move {
-            let _permit = permit;
+            let _guards = (permit, counted);
             reader.run().await;
         });
         Self {
@@ -120,6 +135,23 @@ impl Drop for WaitsForStarts {
     }
 }
 
+/// Counts the reader.
+struct Counted(Gauge);
+
+impl Counted {
+    fn new() -> Self {
+        let gauge = gauge!(metric::LOG_READERS, "kind" => "live");
+        gauge.increment(1.0);
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
+
 /// Ends the ring, if it has not ended otherwise.
 struct EndOfRing(Arc<Ring>);
 
@@ -143,6 +175,8 @@ struct Reader {
     patience: Patience,
     /// How long to wait before the next try.
     pause: Duration,
+    /// When a line was last older than it should be.
+    doubted: Option<Instant>,
 }
 
 impl Reader {
@@ -198,6 +232,7 @@ impl Reader {
                     from = From::since(time, Times::default());
                     continue;
                 }
+                Ok(Read::Anew) => self.ring.drained().await,
                 Ok(Read::Nothing) => {
                     self.ring.begin();
                     from = From::Tail(Tail::All, Times::default());
@@ -231,7 +266,11 @@ impl Reader {
                 }
                 // Lines that are gone are told if something comes behind them.
                 Ok(
-                    Read::ToItsEnd(None) | Read::Missing(_) | Read::OfOneTime(_) | Read::Nothing,
+                    Read::ToItsEnd(None)
+                    | Read::Missing(_)
+                    | Read::OfOneTime(_)
+                    | Read::Nothing
+                    | Read::Anew,
                 ) => return Ok(()),
                 Err(error) => self.allow(error)?,
             }
@@ -254,6 +293,8 @@ impl Reader {
             return Ok(Read::ToItsEnd(None));
         }
         let begun = Instant::now();
+        let mut held_up = Duration::ZERO;
+        let mut repeats = Repeats::default();
         loop {
             // A line that has come is news to whoever saw none.
             let next = tokio::select! {
@@ -277,7 +318,23 @@ impl Reader {
                     }
                     self.patience.renew();
                     self.pause = PAUSE;
-                    self.push(stretch).await;
+                    if reading.has_waited() {
+                        held_up = Duration::ZERO;
+                    }
+                    let trusted = !follow || self.doubted.is_some_and(|at| at.elapsed() < DOUBTS);
+                    let news = repeats.take_out(stretch, &self.ring, trusted);
+                    let pushed = Instant::now();
+                    if let Some(lines) = news.lines {
+                        self.push(lines).await;
+                    }
+                    held_up += pushed.elapsed();
+                    if news.doubt == Some(Doubt::Older) {
+                        self.doubted = Some(Instant::now());
+                    }
+                    let is_late = held_up > HELD_UP && self.facts.host.log.rotates;
+                    if follow && (is_late || news.doubt.is_some()) {
+                        return Ok(Read::Anew);
+                    }
                 }
                 Next::Missing(before) => {
                     let place = self
@@ -345,6 +402,8 @@ impl Reader {
     /// Ends the runs that are over, and waits for the next one: false where nobody does any more. `ended` is what the
     /// container was when its log had come to an end.
     async fn goes_on(&mut self, ended: &State) -> Result<bool, LogError> {
+        // What was read and pushed since may have taken long, and someone may have joined the next run.
+        self.look().await?;
         let State {
             running,
             started_at,
@@ -416,6 +475,8 @@ enum Read {
     OfOneTime(Nanos),
     /// Nothing: there is none, as others have seen too.
     Nothing,
+    /// Not to its end: what would come may not be what stands behind the last line.
+    Anew,
 }
 
 impl LogError {

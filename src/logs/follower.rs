@@ -20,7 +20,7 @@ use super::{
     place::{Nanos, Place},
     reading::{From, Times},
     ring::{Ended, Found, Listener, Position, Sought},
-    stretch::{Gap, Stretch},
+    stretch::{Gap, Placed, Stretch},
 };
 use crate::{
     engine::{self, Facts, Tail},
@@ -48,8 +48,10 @@ pub enum Start {
 pub enum Step {
     /// The lines of a stretch, from this one on.
     Lines(Arc<Stretch>, usize),
-    /// All that was written before has been given. Told once.
+    /// All that was written before has been given.
     Live,
+    /// It has fallen behind, and some of that is to be read again before the next [`Step::Live`].
+    Behind,
     /// Lines are missing here.
     Gap(Gap),
     /// Nothing more.
@@ -80,6 +82,8 @@ pub struct Follower {
     at: Option<Place>,
     /// Whether that line is known, and has been told, to be gone.
     is_gone: bool,
+    /// The last words that it began behind. In the ring they end when their output says more.
+    given: Option<Box<Place>>,
     /// Whether the log and the ring were empty at the same time.
     was_empty: bool,
     /// Whether all of the log was read, after it had been empty.
@@ -90,6 +94,8 @@ pub struct Follower {
     live_from: Option<Position>,
     /// Whether that has been told.
     was_live: bool,
+    /// Where the ring ended when the last read did.
+    read_until: Option<Position>,
     /// Which of the container's runs it has given to their ends: those that began until then.
     runs: Nanos,
     patience: Patience,
@@ -137,11 +143,13 @@ impl Follower {
             phase: Phase::Over,
             at: None,
             is_gone: false,
+            given: None,
             was_empty: false,
             is_read_whole: false,
             in_order,
             live_from: None,
             was_live: false,
+            read_until: None,
             runs,
             patience: Patience::default(),
             pause: history::PAUSE,
@@ -149,6 +157,7 @@ impl Follower {
         let (from, aim) = match start {
             Start::After(place) => {
                 this.at = Some(place);
+                this.given = place.open.map(|_| Box::new(place));
                 if this.joins_behind(&place).await {
                     return Ok(this);
                 }
@@ -171,7 +180,7 @@ impl Follower {
             Err(_) => return Err(Busy::of_readers().into()),
         };
         // Now, so that the engine's refusal becomes the answer.
-        let reading = this.first_reading(&from, &aim).await?;
+        let reading = turn.wait_for(this.first_reading(&from, &aim)).await?;
         this.phase = Phase::Reading(Box::new(History::new(reading, from, turn, aim)));
         Ok(this)
     }
@@ -264,7 +273,7 @@ impl Follower {
                 match &step {
                     Step::End(_) => self.phase = Phase::Over,
                     Step::Gap(_) => counter!(metric::GAPS).increment(1),
-                    Step::Lines(..) | Step::Live => {}
+                    Step::Lines(..) | Step::Live | Step::Behind => {}
                 }
                 return step;
             }
@@ -281,6 +290,8 @@ impl Follower {
             return None;
         };
         let ring = self.member.ring();
+        // Who is not asked for long may find that the ring has come and gone.
+        let gave = gave || self.read_until != Some(ring.end_position());
         let is_over = ring.stopped().is_some_and(|runs| self.ends_with(runs));
         let Some(place) = self.at else {
             // The log was empty.
@@ -338,6 +349,7 @@ impl Follower {
                     self.runs = runs;
                     return Some(Step::End(Ended::Closed));
                 }
+                let (stretch, from) = self.without_given(stretch, from);
                 (from < stretch.lines.len()).then_some(Step::Lines(stretch, from))
             }
             Found::Nothing => {
@@ -346,10 +358,27 @@ impl Follower {
             }
             Found::Passed => {
                 self.want(self.rest(), Aim::Lines);
-                None
+                self.was_live = false;
+                Some(Step::Behind)
             }
             Found::End(how) => Some(self.end_with_ring(how)),
         }
+    }
+
+    /// The lines of a stretch from one on, but for the one that the client has got before.
+    fn without_given(&mut self, stretch: Arc<Stretch>, from: usize) -> (Arc<Stretch>, usize) {
+        let is_given = |placed: &Placed| {
+            let mut given = self.given.iter();
+            given.any(|given| given.is(&placed.place))
+        };
+        let lines = &stretch.lines[from..];
+        let Some(at) = lines.iter().position(is_given) else {
+            return (stretch, from);
+        };
+        let mut others = lines.to_vec();
+        drop(others.remove(at));
+        self.given = None;
+        (Arc::new(Stretch::new(others)), 0)
     }
 
     fn end_with_ring(&mut self, how: Ended) -> Step {

@@ -11,6 +11,7 @@ use std::{
 
 use metrics::{Gauge, counter, gauge};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     clock::Clock,
@@ -171,12 +172,10 @@ struct Shelf {
     /// Rights of followers to read what they have missed.
     catch_ups: Arc<Semaphore>,
     hub: Arc<Shared>,
-    live: Gauge,
 }
 
 impl Drop for Shelf {
     fn drop(&mut self) {
-        self.live.decrement(1.0);
         self.hub.source.rings.fetch_sub(1, Ordering::Relaxed);
         let mut feeds = self.hub.feeds();
         // Another may be in its place already.
@@ -232,8 +231,11 @@ impl Hub {
     /// Waits until one more log may be read; for it to stay so is not promised.
     pub(super) async fn has_room(&self) {
         let _waits = self.shared.turns.wait();
+        let readers = Arc::clone(&self.shared.source.readers);
+        // In a task of its own: who waits here may not get on when a permit is there.
+        let free = tokio::spawn(async move { readers.acquire_owned().await.map(drop) });
         // They are never closed.
-        let _ = self.shared.source.readers.acquire().await;
+        let _ = AbortOnDropHandle::new(free).await;
     }
 
     /// Whether so many logs may be followed, if nobody else follows one.
@@ -275,8 +277,6 @@ impl Hub {
             _ => {
                 let permit = hub.source.may_read()?;
                 hub.source.rings.fetch_add(1, Ordering::Relaxed);
-                let live = gauge!(metric::LOG_READERS, "kind" => "live");
-                live.increment(1.0);
                 let shelf = Arc::new(Shelf {
                     id: facts.id.clone(),
                     feed: Feed::start(hub.source.clone(), facts.clone(), permit),
@@ -284,7 +284,6 @@ impl Hub {
                     encodings: Encodings::default(),
                     catch_ups: Arc::new(Semaphore::new(limits.readers_per_container)),
                     hub: Arc::clone(hub),
-                    live,
                 });
                 // With one ring more, each may keep less.
                 let size = hub.source.ring_size();

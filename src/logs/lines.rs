@@ -43,6 +43,8 @@ pub struct Line {
     pub first: bool,
     /// Whether the log ends before the line does, so that there is no newline.
     pub open: bool,
+    /// Whether its reader [has got](Lines::give) it already.
+    pub given: bool,
 }
 
 impl Line {
@@ -57,6 +59,7 @@ impl Line {
             more: false,
             first: false,
             open: false,
+            given: false,
         }
     }
 
@@ -122,11 +125,35 @@ impl<S> Lines<S> {
         }
     }
 
-    /// The time of the oldest line that has begun and not ended.
+    /// The time of the oldest line that has begun and not ended, and that its reader has not got.
     pub fn under_way(&self) -> Option<i64> {
         let parts = [&self.stdout, &self.stderr].into_iter();
-        let begun = parts.filter(|part| !part.buf.is_empty());
-        begun.filter_map(|part| time(&part.buf[..part.stamp])).min()
+        let begun = parts.filter(|part| !part.given);
+        begun.filter_map(Part::time).min()
+    }
+
+    /// The line of this source that began at this time and has not ended, as if the log ended here.
+    pub fn open_at(&self, source: Source, time: i64) -> Option<Line> {
+        let mut parts = [&self.stdout, &self.stderr].into_iter();
+        let part = parts.find(|part| part.source == source && part.time() == Some(time))?;
+        Some(Line {
+            source,
+            bytes: Bytes::copy_from_slice(&part.buf),
+            stamp: part.stamp,
+            continued: part.continued,
+            more: false,
+            first: part.first,
+            open: true,
+            given: false,
+        })
+    }
+
+    /// The reader has got the line of this source that has begun, without its end.
+    pub fn give(&mut self, source: Source) {
+        match source {
+            Source::Stderr => self.stderr.given = true,
+            Source::Stdout | Source::System => self.stdout.given = true,
+        }
     }
 
     /// The next line that ends within the piece at hand, which is used up to there.
@@ -205,6 +232,7 @@ struct Part {
     stamp: usize,
     continued: bool,
     first: bool,
+    given: bool,
 }
 
 impl Part {
@@ -218,7 +246,14 @@ impl Part {
             stamp: 0,
             continued: false,
             first: true,
+            given: false,
         }
+    }
+
+    /// When the line under way began.
+    fn time(&self) -> Option<i64> {
+        let is_under_way = !self.buf.is_empty();
+        is_under_way.then(|| time(&self.buf[..self.stamp]))?
     }
 
     /// The next line that ends within `piece`, of which the part that was used is taken away.
@@ -312,6 +347,7 @@ impl Part {
             more: false,
             first: std::mem::take(&mut self.first),
             open: false,
+            given: std::mem::take(&mut self.given),
         }
     }
 
@@ -331,6 +367,7 @@ impl Part {
             more: true,
             first: std::mem::take(&mut self.first),
             open: false,
+            given: self.given,
         }
     }
 }

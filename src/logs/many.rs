@@ -11,7 +11,7 @@ mod write;
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
-    future::pending,
+    future::{pending, ready},
     sync::Arc,
     time::Duration,
 };
@@ -266,10 +266,6 @@ impl Many {
                 continue;
             }
             let left = self.until.left().filter(|_| self.are_all_live());
-            if left == Some(Duration::ZERO) {
-                self.close();
-                continue;
-            }
             let look = self.look.unwrap_or_else(far);
             tokio::select! {
                 // First, since logs that are written all the time would never let it have its turn.
@@ -287,6 +283,8 @@ impl Many {
                     self.look = Some(Instant::now() + GATHER);
                 }
                 Some((id, came)) = self.steps.next() => self.take(id, came),
+                // All that has come is sent first, however slow the client.
+                () = ready(()), if left == Some(Duration::ZERO) => self.close(),
                 () = self.finder.hub.is_waited_for(), if self.may_let_go() => self.let_go(),
                 () = sleep(left.unwrap_or_default()), if left.is_some() => {}
                 () = sleep_until(self.quiet) => {}
@@ -300,7 +298,8 @@ impl Many {
     }
 
     fn are_all_live(&self) -> bool {
-        self.members.values().all(|member| member.live)
+        let mut members = self.members.values();
+        members.all(|member| member.live && !member.behind)
     }
 }
 

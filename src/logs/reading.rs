@@ -134,6 +134,7 @@ pub struct Reading {
     /// Lines that the log breaks off in. They may go on later.
     open: Vec<Placed>,
     over: Option<Result<Next, LogError>>,
+    waited: bool,
 }
 
 impl Reading {
@@ -173,6 +174,7 @@ impl Reading {
             len: 0,
             open: Vec::new(),
             over: None,
+            waited: false,
         })
     }
 
@@ -183,6 +185,11 @@ impl Reading {
     /// Where the log breaks off; all that was whole has been given then.
     pub async fn next(&mut self) -> Result<Next, LogError> {
         poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// Whether it has had to wait for the engine since this was last asked, and so had all that it gave.
+    pub(super) fn has_waited(&mut self) -> bool {
+        std::mem::take(&mut self.waited)
     }
 
     /// The place that it went on behind, as this read has seen it.
@@ -267,7 +274,10 @@ impl Reading {
                     self.over = Some(Ok(Next::Missing(self.first)));
                 }
                 Poll::Ready(None) => self.over = Some(Ok(Next::End)),
-                Poll::Pending => break,
+                Poll::Pending => {
+                    self.waited = true;
+                    break;
+                }
             }
         }
     }
@@ -286,9 +296,11 @@ impl Reading {
             self.take(line);
             return self.take(rest);
         }
+        self.find_begun();
         let place = self.places.next(&line, self.lines.under_way());
         self.first.get_or_insert(place.stamp);
         match self.sought {
+            _ if line.given => {}
             None if self.skip > 0 => self.skip -= 1,
             None if line.open => self.open.push(Placed { line, place }),
             None => {
@@ -303,6 +315,20 @@ impl Reading {
                 if self.gives_up(&sought, &place) {
                     self.over = Some(Ok(Next::Missing(self.first)));
                 }
+            }
+        }
+    }
+
+    /// Last words without a newline do not end before their source says more, which may be never. Whoever has got them has
+    /// all that was written before them.
+    fn find_begun(&mut self) {
+        if let Some(sought) = self.sought.filter(|sought| sought.open.is_some())
+            && let Some(begun) = self.lines.open_at(sought.source, sought.stamp)
+        {
+            let place = self.places.clone().next(&begun, None);
+            if sought.is(&place) {
+                self.lines.give(sought.source);
+                (self.sought, self.found) = (None, Some(place));
             }
         }
     }

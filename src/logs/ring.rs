@@ -147,7 +147,17 @@ impl State {
 
     /// Whether the reader is too far ahead of all who take.
     fn is_full(&self) -> bool {
-        self.pushed - self.taken > AHEAD.min(self.most as u64 / 2)
+        self.pushed - self.taken > self.ahead()
+    }
+
+    /// Whether it is not far ahead of someone any more.
+    fn is_drained(&self) -> bool {
+        self.pushed - self.taken <= self.ahead() / 8
+    }
+
+    /// How far it may be ahead.
+    fn ahead(&self) -> u64 {
+        AHEAD.min(self.most as u64 / 2)
     }
 
     /// Whether the ring's end is the log's end, as far as can be known.
@@ -227,13 +237,19 @@ impl Ring {
             state.trim(size);
         }
         self.pushed.send_replace(());
+        self.until(|state| !state.is_full()).await;
+    }
+
+    /// Waits until the fastest follower has taken nearly all of what there is.
+    pub async fn drained(&self) {
+        self.until(State::is_drained).await;
+    }
+
+    async fn until(&self, condition: impl Fn(&State) -> bool) {
         loop {
             let taken = self.taken.notified();
-            {
-                let state = self.state();
-                if !state.is_full() {
-                    return;
-                }
+            if condition(&self.state()) {
+                return;
             }
             taken.await;
         }
@@ -358,6 +374,11 @@ impl Ring {
             }
         }
         found
+    }
+
+    /// Whether the line at `place` is here for certain.
+    pub(super) fn holds(&self, place: &Place) -> bool {
+        self.look_for(place, |_| true).is_some()
     }
 
     /// Where the line at `place` is. Whoever asks is going to take what comes.

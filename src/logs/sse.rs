@@ -124,6 +124,8 @@ pub struct Events {
     encoding: Arc<Encoding>,
     times: Times,
     until: Until,
+    /// Whether a line has come behind which none is wanted.
+    is_past: bool,
     stop: CancellationToken,
     sent: Sent,
     opening: Option<Bytes>,
@@ -149,6 +151,7 @@ impl Events {
             follower,
             times,
             until: Until::new(times.until),
+            is_past: false,
             stop,
             sent,
             opening: Some(opening).filter(|opening| !opening.is_empty()),
@@ -192,8 +195,10 @@ impl Events {
                 // First, for the same reason.
                 biased;
                 () = self.stop.cancelled() => Step::End(Ended::Closed),
-                () = ready(()), if is_over => Step::End(Ended::Closed),
+                () = ready(()), if is_over && self.is_past => Step::End(Ended::Closed),
                 step = self.follower.next() => step,
+                // All that has come is sent first, however slow the client.
+                () = ready(()), if is_over => Step::End(Ended::Closed),
                 () = sleep_until(self.quiet) => continue,
                 () = sleep(left.unwrap_or_default()), if left.is_some() => continue,
             };
@@ -203,6 +208,7 @@ impl Events {
                 Step::Live => self.place(),
                 // Clients that do not know the name of the event do not see it.
                 Step::Gap(gap) => gap_event(&gap),
+                Step::Behind => Bytes::new(),
                 Step::End(how) => {
                     self.ended = true;
                     self.end(&how)
@@ -226,6 +232,7 @@ impl Events {
         let id = &self.follower.facts().id;
         if self.follower.is_live() {
             self.until.saw(&stretch.lines[from..]);
+            self.is_past |= self.until.is_past(&stretch.lines[from..]);
         }
         let is_within = |placed: &&Placed| self.times.hold(placed.place.stamp);
         let encoded = if from == 0 && lines.clone().all(|placed| is_within(&placed)) {

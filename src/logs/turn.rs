@@ -7,7 +7,7 @@ use std::{
     future::poll_fn,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    task::{Poll, ready},
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
@@ -16,6 +16,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{Instant, sleep},
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     LogError,
@@ -26,7 +27,7 @@ use crate::telemetry::name as metric;
 /// How long a turn lasts where others wait for theirs.
 const FAIR: Duration = Duration::from_secs(30);
 
-/// How long what was read may lie there then.
+/// How long it may be the client's turn to take something then.
 const IDLE: Duration = Duration::from_secs(5);
 
 /// How often it is looked whether some does.
@@ -48,8 +49,9 @@ type Slot = Mutex<Option<Held>>;
 
 struct Held {
     reading: Option<Reading>,
-    /// Since when it has been the client's turn to take something.
-    idle: Option<Instant>,
+    /// When the first lines came: the engine may have searched for long.
+    begun: Option<Instant>,
+    waiting: WaitingFor,
     /// Of the container's, and of all.
     permits: [OwnedSemaphorePermit; 2],
     gauge: Gauge,
@@ -64,9 +66,34 @@ impl Drop for Held {
 impl Held {
     /// Whether others wait for it while nobody uses it.
     fn is_idle(&self) -> bool {
-        let is_idle = self.idle.is_some_and(|since| since.elapsed() >= IDLE);
+        let idle = match &self.waiting {
+            WaitingFor::Client(since) => Some(*since),
+            WaitingFor::Engine(woken) => *lock(&woken.at),
+        };
+        let is_idle = idle.is_some_and(|since| since.elapsed() >= IDLE);
         let mut permits = self.permits.iter();
         is_idle && permits.any(|permit| permit.semaphore().available_permits() == 0)
+    }
+}
+
+/// Whose move it is.
+enum WaitingFor {
+    /// The client's, which is to take something, since that time.
+    Client(Instant),
+    /// The engine's, until its answer wakes the client's task.
+    Engine(Arc<Woken>),
+}
+
+/// Notes when a task was woken, which may not get on since its client does not read.
+struct Woken {
+    task: Waker,
+    at: Mutex<Option<Instant>>,
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        lock(&self.at).get_or_insert_with(Instant::now);
+        self.task.wake_by_ref();
     }
 }
 
@@ -95,13 +122,20 @@ impl Turns {
         all: &Arc<Semaphore>,
         reserve: &Arc<Semaphore>,
     ) -> Turn {
+        let own_all_reserve = [own, all, reserve].map(Arc::clone);
+        // In a task of its own: a permit that is there is held by nobody who does not get on.
+        let turn = AbortOnDropHandle::new(tokio::spawn(self.clone().acquire(own_all_reserve)));
+        turn.await.expect("it does not panic")
+    }
+
+    async fn acquire(self, [own, all, reserve]: [Arc<Semaphore>; 3]) -> Turn {
         let _waits = self.wait();
         let mut permits = pin!(async {
-            let own = Arc::clone(own).acquire_owned().await;
+            let own = own.acquire_owned().await;
             let all = tokio::select! {
                 biased;
-                permit = Arc::clone(all).acquire_owned() => permit,
-                permit = Arc::clone(reserve).acquire_owned() => permit,
+                permit = all.acquire_owned() => permit,
+                permit = reserve.acquire_owned() => permit,
             };
             [own, all].map(|permit| permit.expect("they are never closed"))
         });
@@ -120,7 +154,8 @@ impl Turns {
         gauge.increment(1.0);
         let held = Held {
             reading: None,
-            idle: None,
+            begun: None,
+            waiting: WaitingFor::Client(Instant::now()),
             permits,
             gauge,
         };
@@ -129,7 +164,6 @@ impl Turns {
         all.retain(|slot| slot.strong_count() > 0);
         all.push(Arc::downgrade(&slot));
         Turn {
-            begun: Instant::now(),
             slot,
             turns: self.clone(),
         }
@@ -171,7 +205,6 @@ impl Drop for Waits<'_> {
 
 /// The right to read a part of a log; counted while it is held.
 pub(super) struct Turn {
-    begun: Instant,
     slot: Arc<Slot>,
     turns: Turns,
 }
@@ -186,22 +219,47 @@ impl Turn {
 
     /// What comes next of that; none where the turn was taken away.
     pub(super) async fn next(&self) -> Option<Result<Next, LogError>> {
-        poll_fn(|cx| {
+        self.wait_for(poll_fn(|cx| {
             let mut slot = lock(&self.slot);
             let Some(Held {
                 reading: Some(reading),
-                idle,
+                begun,
                 ..
             }) = &mut *slot
             else {
                 return Poll::Ready(None);
             };
-            *idle = None;
-            let next = ready!(reading.poll_next(cx));
-            *idle = Some(Instant::now());
-            Poll::Ready(Some(next))
+            reading.poll_next(cx).map(|next| {
+                begun.get_or_insert_with(Instant::now);
+                Some(next)
+            })
+        }))
+        .await
+    }
+
+    /// What the engine answers: the turn is in use until then.
+    pub(super) async fn wait_for<T>(&self, answer: impl Future<Output = T>) -> T {
+        let mut answer = pin!(answer);
+        poll_fn(|cx| {
+            let woken = Arc::new(Woken {
+                task: cx.waker().clone(),
+                at: Mutex::default(),
+            });
+            self.is_waiting(WaitingFor::Engine(Arc::clone(&woken)));
+            let waker = Waker::from(woken);
+            let polled = answer.as_mut().poll(&mut Context::from_waker(&waker));
+            if polled.is_ready() {
+                self.is_waiting(WaitingFor::Client(Instant::now()));
+            }
+            polled
         })
         .await
+    }
+
+    fn is_waiting(&self, waiting: WaitingFor) {
+        if let Some(held) = &mut *lock(&self.slot) {
+            held.waiting = waiting;
+        }
     }
 
     /// Looks at what is read.
@@ -212,14 +270,71 @@ impl Turn {
 
     /// Whether someone else may be waiting for it, long enough.
     pub(super) fn is_over(&self) -> bool {
-        self.begun.elapsed() > FAIR && *self.turns.0.waiting.borrow() > 0
+        let slot = lock(&self.slot);
+        let begun = slot.as_ref().and_then(|held| held.begun);
+        begun.is_some_and(|begun| begun.elapsed() > FAIR) && *self.turns.0.waiting.borrow() > 0
     }
 }
 
 impl std::fmt::Debug for Turn {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Turn")
-            .field("begun", &self.begun)
-            .finish_non_exhaustive()
+        f.debug_struct("Turn").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::poll;
+    use tokio::{sync::oneshot, time::timeout};
+
+    use super::*;
+
+    /// Long enough for what is not used to be taken away.
+    const LATER: Duration = Duration::from_secs(10);
+
+    /// One turn for all.
+    struct One(Turns, [Arc<Semaphore>; 3]);
+
+    impl One {
+        fn new() -> Self {
+            let permits = [1, 1, 0].map(|many| Arc::new(Semaphore::new(many)));
+            Self(Turns::default(), permits)
+        }
+
+        async fn take(&self) -> Turn {
+            let [own, all, reserve] = &self.1;
+            self.0.take(own, all, reserve).await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_used_goes_to_who_waits() {
+        let one = One::new();
+        let first = one.take().await;
+        assert!(timeout(LATER, one.take()).await.is_ok());
+        assert!(first.next().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_for_the_engine_is_in_use_until_that_answers() {
+        let one = One::new();
+        let first = one.take().await;
+        let (answer, answered) = oneshot::channel::<()>();
+        let mut waiting = pin!(first.wait_for(answered));
+        assert!(poll!(&mut waiting).is_pending());
+        assert!(timeout(LATER, one.take()).await.is_err());
+        // Its client does not read, so that nobody looks.
+        answer.send(()).unwrap();
+        assert!(timeout(LATER, one.take()).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_and_does_not_get_on_holds_nothing() {
+        let one = One::new();
+        let first = one.take().await;
+        let mut waiting = pin!(one.take());
+        assert!(poll!(&mut waiting).is_pending());
+        drop(first);
+        assert!(timeout(LATER, one.take()).await.is_ok());
     }
 }

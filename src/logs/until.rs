@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use super::{reading::Times, stretch::Placed};
+use super::{place::SKEW, reading::Times, stretch::Placed};
 
 /// How long a line may be on its way from the container to the client, at most, while none of the same time comes.
 const ON_ITS_WAY: SignedDuration = SignedDuration::from_secs(1);
@@ -16,6 +16,12 @@ pub(super) struct Until {
     time: Option<Timestamp>,
     /// When the last such line has come.
     came: Option<Instant>,
+}
+
+/// Whether a line is so late that none behind it in its log is wanted up to `until`.
+fn is_past(until: Timestamp, placed: &Placed) -> bool {
+    let last = until.saturating_add(SKEW).unwrap_or(Timestamp::MAX);
+    i128::from(placed.place.stamp) > last.as_nanosecond()
 }
 
 impl Until {
@@ -36,6 +42,12 @@ impl Until {
         if lines.iter().any(|placed| times.hold(placed.place.stamp)) {
             self.came = Some(Instant::now());
         }
+    }
+
+    /// Whether these lines, of what is written now, show that none behind them is wanted.
+    pub(super) fn is_past(&self, lines: &[Placed]) -> bool {
+        let last = self.time.zip(lines.last());
+        last.is_some_and(|(until, last)| is_past(until, last))
     }
 
     /// How long it is until the end if nothing more comes, if there is one.
@@ -76,6 +88,9 @@ mod tests {
         assert_eq!(until.left(), Some(Duration::ZERO));
         until.saw(&[line(time, -second)]);
         assert_eq!(until.left(), Some(Duration::ZERO), "it is later");
+        assert!(!until.is_past(&[line(time, -second)]));
+        assert!(until.is_past(&[line(time, -2 * second)]));
+        assert!(!Until::new(None).is_past(&[line(time, -2 * second)]));
         until.saw(&[line(time, -second), line(time, second)]);
         assert!(until.left().unwrap() > Duration::ZERO);
         let ahead = Until::new(Some(Timestamp::now() + 10 * second));

@@ -16,14 +16,14 @@ use crate::support::wait::{self, SOON};
 fn endless() -> (Answer, Arc<AtomicU64>) {
     let taken = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&taken);
-    // Not all of one time, or it would be read to its end to count them.
-    let frames = (1..=100).flat_map(|second| frame(STDOUT, line(second, "x".repeat(120))));
-    let frames = frames.collect::<Bytes>();
     let answer = Answer::generated(move || {
-        let (frames, count) = (frames.clone(), Arc::clone(&count));
-        std::iter::repeat_with(move || {
+        let count = Arc::clone(&count);
+        (0..).map(move |hundred| {
+            let times = hundred * 100 + 1..=hundred * 100 + 100;
+            let frames = times.flat_map(|time| frame(STDOUT, line(time, "x".repeat(120))));
+            let frames = frames.collect::<Bytes>();
             count.fetch_add(frames.len() as u64, Ordering::Relaxed);
-            frames.clone()
+            frames
         })
     });
     (answer, taken)

@@ -1,8 +1,17 @@
 //! Containers that stop and start again: streams end with the run that they joined, with its last words.
 
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
+
+use serde_json::json;
+
 use super::{Client, line_of};
 use crate::contract::host::{Host, text};
 use crate::support::client::EventStream;
+use crate::support::fixture::{ID, agent_on, engine_with_log};
+use crate::support::scripted::{Answer, STDOUT, frame, line};
 use crate::support::wait::SOON;
 
 /// Says which run it is, then something now and then.
@@ -109,4 +118,90 @@ async fn a_cursor_behind_last_words_goes_on_with_the_next_run() {
         assert_eq!((client.lines.len(), client.gaps), (4, 0), "{name}");
         host.engine.remove(name).await;
     }
+}
+
+/// The other output may say nothing more for ever.
+#[tokio::test]
+async fn last_words_of_one_output_do_not_hold_up_the_other() {
+    let host = Host::start().await;
+    let script = "n=$(cat /n 2>/dev/null || echo 0); n=$((n+1)); echo $n > /n; echo run $n; \
+                  [ $n -gt 1 ] || { printf fatal >&2; exit; }; trap 'echo loud >&2' USR1; \
+                  sleep 1.5; echo later; while :; do sleep 0.1; done";
+    let name = "words-apart";
+    host.ran(name, &[], script).await;
+    let path = format!("/containers/{name}/logs/stream");
+    let [mut early, mut late] = [(); 2].map(|()| Client::default());
+    for client in [&mut early, &mut late] {
+        let mut stream = client.open(&host.agent, &path).await;
+        assert!(reaches(client, &mut stream, "fatal").await);
+    }
+    host.engine.docker(&["start", name]).await;
+    let mut stream = early.open(&host.agent, &path).await;
+    for wanted in ["run 2", "later"] {
+        assert!(reaches(&mut early, &mut stream, wanted).await);
+    }
+    // Behind a line that is later than any that may be in the wrong order.
+    let mut another = late.open(&host.agent, &path).await;
+    assert!(reaches(&mut late, &mut another, "later").await);
+    host.engine.docker(&["kill", "-s", "USR1", name]).await;
+    assert!(reaches(&mut early, &mut stream, "loud").await);
+    assert!(reaches(&mut late, &mut another, "loud").await);
+    for client in [early, late] {
+        let texts: Vec<_> = client.lines.iter().map(|line| text(line)).collect();
+        assert_eq!(texts, ["run 1", "fatal", "run 2", "later", "loud"]);
+        assert_eq!(client.gaps, 0);
+    }
+    host.engine.remove(name).await;
+}
+
+/// The engine may search the log for long, and in silence.
+#[tokio::test]
+async fn who_joins_the_next_run_while_the_last_words_are_looked_for_stays() {
+    const INSPECT: &str = "/containers/*/json";
+    let record = |nanos| frame(STDOUT, line(nanos, format!("line {nanos}")));
+    let state = Arc::new(Mutex::new((true, "2024-01-01T00:00:00Z")));
+    let now = Arc::clone(&state);
+    let engine = engine_with_log(Answer::empty(200)).route_fn("GET", INSPECT, move |_| {
+        let (running, started_at) = *now.lock().unwrap();
+        let state = json!({ "Running": running, "StartedAt": started_at });
+        Answer::json(
+            200,
+            json!({ "Id": ID, "Name": "/c", "Config": {}, "State": state }),
+        )
+    });
+    let [(live, lives), (search, searches)] = [(); 2].map(|()| Answer::handed());
+    let searching = Arc::new(AtomicBool::new(false));
+    let is_searching = Arc::clone(&searching);
+    let engine = engine.route_fn("GET", "/containers/*/logs", move |request| {
+        match request.query.contains("follow=1") {
+            true => live.clone(),
+            false if is_searching.swap(false, Ordering::Relaxed) => search.clone(),
+            false => Answer::bytes(200, record(1)),
+        }
+    });
+    let engine = engine.start().await;
+    let agent = agent_on(&engine).await;
+    let path = "/containers/c/logs/stream";
+    let [mut early, mut late] = [(); 2].map(|()| Client::default());
+    let mut stream = early.open(&agent, path).await;
+    early.take(&mut stream, 1).await;
+    let log = lives.next().await;
+    assert!(log.send(record(1)).await);
+
+    searching.store(true, Ordering::Relaxed);
+    *state.lock().unwrap() = (false, "2024-01-01T00:00:00Z");
+    let looks = engine.requests_to("GET", INSPECT).len();
+    log.finish();
+    let search = searches.next().await;
+    engine.wait_for_more(looks + 1, "GET", INSPECT).await;
+    *state.lock().unwrap() = (true, "2024-01-01T01:00:00Z");
+    let mut next = late.open(&agent, &format!("{path}?tail=0")).await;
+    search.finish();
+    assert_eq!(stream.rest(SOON).await.last().unwrap().name(), "close");
+    let log = lives.next().await;
+    for nanos in [1, 3_000_000_000] {
+        assert!(log.send(record(nanos)).await);
+    }
+    late.take(&mut next, 1).await;
+    assert_eq!(late.lines.len(), 1, "it was sent away");
 }

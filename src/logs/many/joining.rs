@@ -36,6 +36,7 @@ impl Many {
             seeks: first.is_some(),
             merges: !appeared,
             live: false,
+            behind: false,
             state: State::Opening,
         };
         self.members.insert(id.clone(), member);
@@ -114,7 +115,8 @@ impl Many {
         if let Some(member) = self.members.get_mut(id)
             && member.news != Some("joined")
         {
-            (member.live, member.state) = (true, State::Stopped);
+            (member.live, member.behind) = (true, false);
+            member.state = State::Stopped;
             if member.news.is_none() {
                 self.say(&facts, "stopped");
             }

@@ -32,6 +32,8 @@ pub(super) struct Member {
     pub(super) merges: bool,
     /// Whether all that was written before has been sent.
     pub(super) live: bool,
+    /// Whether it has fallen behind since.
+    pub(super) behind: bool,
     pub(super) state: State,
 }
 
@@ -44,6 +46,8 @@ pub(super) enum State {
     Holding(Source, Arc<Stretch>, usize),
     /// It has no more of those, others have.
     Parked(Follower),
+    /// What is written now is later than what is wanted.
+    Past,
     /// Its log is at its end, or cannot be read.
     Stopped,
 }

@@ -150,6 +150,8 @@ impl Many {
                     member.seeks = false;
                     if member.merges && !member.live {
                         member.hold(follower, stretch, begin + at);
+                    } else if member.live && self.until.is_past(&stretch.lines[begin..=begin]) {
+                        member.state = State::Past;
                     } else {
                         self.parts.push_back(Part {
                             id,
@@ -177,19 +179,24 @@ impl Many {
                 }
                 member.at = member.at.or(follower.at());
                 let was_merging = member.merges && !member.live;
-                member.live = true;
+                (member.live, member.behind) = (true, false);
                 if was_merging {
                     member.state = State::Parked(follower);
                 } else {
                     self.wait_for(id, follower);
                 }
             }
+            Step::Behind => {
+                member.behind = true;
+                self.wait_for(id, follower);
+            }
             Step::Gap(gap) => {
                 self.say_gap(&gap);
                 self.wait_for(id, follower);
             }
             Step::End(how) => {
-                (member.live, member.state) = (true, State::Stopped);
+                (member.live, member.behind) = (true, false);
+                member.state = State::Stopped;
                 member.runs = follower.runs();
                 let facts = member.facts.clone();
                 if let Ended::Failed(error) = how {

@@ -20,6 +20,7 @@ fn line(source: Source, nanos: u32, text: &str) -> Line {
         first: false,
         more: false,
         open: false,
+        given: false,
     }
 }
 

@@ -14,6 +14,7 @@ fn line(text: &'static str) -> Line {
         more: false,
         first: false,
         open: false,
+        given: false,
     }
 }
 

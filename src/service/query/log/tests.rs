@@ -22,6 +22,7 @@ fn shown(query: &str, text: &'static str) -> Option<String> {
         more: false,
         first: false,
         open: false,
+        given: false,
     })?;
     Some(String::from_utf8(line.bytes.to_vec()).unwrap())
 }

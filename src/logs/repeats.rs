@@ -1,0 +1,190 @@
+//! Lines that an engine gives twice to who follows a log.
+//!
+//! Docker 20.10 may take one rotation for two, and then begins the newest file again. If it was a whole file behind, it goes
+//! on with the newest of all from there, and leaves out what is between.
+
+use super::{
+    Source,
+    place::{Nanos, Place},
+    ring::Ring,
+    stretch::{Placed, Stretch},
+};
+
+/// So much, in bytes, that comes again shows that the engine may be behind by more than that.
+const MUCH: usize = 16 * 1024;
+
+/// Finds them in one read.
+#[derive(Debug, Default)]
+pub(super) struct Repeats {
+    stdout: Track,
+    stderr: Track,
+    /// How much has come again, in bytes, since there was something new.
+    again: usize,
+}
+
+/// The lines of one source, whose times never go back but with the clock.
+#[derive(Clone, Copy, Debug, Default)]
+struct Track {
+    last: Nanos,
+    /// Up to when lines come again.
+    until: Option<Nanos>,
+}
+
+/// What is new of a stretch.
+#[derive(Debug)]
+pub(super) struct News {
+    /// Those lines, if there are any.
+    pub(super) lines: Option<Stretch>,
+    /// Why what comes behind them cannot be relied on.
+    pub(super) doubt: Option<Doubt>,
+}
+
+/// Why what an engine gives may not be what comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// Much has come again.
+    Much,
+    /// A line is older than others before it, and is not known: more has come again than that, or the clock was set back.
+    Older,
+}
+
+enum Kind {
+    New,
+    Repeat,
+    /// Of an earlier time than others before it, and yet not known.
+    Doubtful,
+}
+
+impl Repeats {
+    /// What is new of the lines that came behind those of the ring. Doubtful ones are `trusted`, or are where it ends.
+    pub(super) fn take_out(&mut self, stretch: Stretch, ring: &Ring, trusted: bool) -> News {
+        // As long as it is all.
+        let mut kept: Option<Vec<Placed>> = None;
+        let mut doubt = None;
+        for (at, placed) in stretch.lines.iter().enumerate() {
+            let place = &placed.place;
+            let before = kept.as_deref().unwrap_or(&stretch.lines[..at]);
+            let is_known =
+                || before.iter().any(|placed| place.is(&placed.place)) || ring.holds(place);
+            let kind = self.kind(place, is_known);
+            if let Kind::New | Kind::Doubtful = kind
+                && (trusted || matches!(kind, Kind::New))
+            {
+                self.again = 0;
+                if let Some(kept) = &mut kept {
+                    kept.push(placed.clone());
+                }
+                continue;
+            }
+            kept.get_or_insert_with(|| stretch.lines[..at].to_vec());
+            self.again += placed.line.bytes.len();
+            doubt = match kind {
+                Kind::Doubtful => Some(Doubt::Older),
+                _ => (self.again > MUCH).then_some(Doubt::Much),
+            };
+            if doubt.is_some() {
+                break;
+            }
+        }
+        let lines = match kept {
+            None => Some(stretch),
+            Some(kept) => (!kept.is_empty()).then(|| Stretch::new(kept)),
+        };
+        News { lines, doubt }
+    }
+
+    fn kind(&mut self, place: &Place, is_known: impl FnOnce() -> bool) -> Kind {
+        let track = match place.source {
+            Source::Stderr => &mut self.stderr,
+            Source::Stdout | Source::System => &mut self.stdout,
+        };
+        let is_back = place.stamp < track.last;
+        if !is_back && track.until.is_none_or(|until| until < place.stamp) {
+            track.last = place.stamp;
+            track.until = None;
+            return Kind::New;
+        }
+        if is_known() {
+            track.until.get_or_insert(track.last);
+            return Kind::Repeat;
+        }
+        track.last = place.stamp;
+        track.until = None;
+        // At the last of the times that came again there may be more than had come.
+        if is_back { Kind::Doubtful } else { Kind::New }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logs::{Line, place::Places, ring::RING};
+
+    fn stretch(places: &mut Places, stamps: &[u32]) -> Stretch {
+        let lines = stamps.iter().map(|stamp| {
+            let time = format!("2024-01-01T00:00:00.{stamp:09}Z ");
+            let line = Line {
+                stamp: time.len(),
+                ..Line::bare(format!("{time}text"))
+            };
+            let place = places.next(&line, None);
+            Placed { line, place }
+        });
+        Stretch::new(lines.collect())
+    }
+
+    fn stamps(news: &News) -> Vec<i64> {
+        let lines = news.lines.iter().flat_map(|stretch| &stretch.lines);
+        lines
+            .map(|placed| placed.place.stamp % 1_000_000_000)
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn what_comes_again_is_taken_out() {
+        let (ring, mut repeats, mut places) = (Ring::new(), Repeats::default(), Places::new(true));
+        for (come, new) in [
+            (&[1, 2, 2, 3][..], &[1, 2, 2, 3][..]),
+            // With what the ring has, with what it does not have yet, and with one more of the last time.
+            (&[4, 2, 2, 3, 4, 5], &[4, 5]),
+            (&[3, 4, 5], &[]),
+            (&[4, 5, 5, 6], &[5, 6]),
+            (&[7, 8], &[7, 8]),
+        ] {
+            let news = repeats.take_out(stretch(&mut places, come), &ring, false);
+            assert_eq!(news.doubt, None);
+            assert_eq!(stamps(&news), *new, "{come:?}");
+            if let Some(lines) = news.lines {
+                ring.push(lines, RING).await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_older_and_not_known_is_in_doubt() {
+        let (ring, mut places) = (Ring::new(), Places::new(true));
+        let come = stretch(&mut places, &[5, 6, 2, 7]);
+        let news = Repeats::default().take_out(come, &ring, false);
+        assert_eq!(
+            (stamps(&news), news.doubt),
+            (vec![5, 6], Some(Doubt::Older))
+        );
+        // The clock was set back.
+        let come = stretch(&mut places, &[5, 6, 2, 7]);
+        let news = Repeats::default().take_out(come, &ring, true);
+        assert_eq!((stamps(&news), news.doubt), (vec![5, 6, 2, 7], None));
+    }
+
+    #[tokio::test]
+    async fn much_that_comes_again_is_in_doubt() {
+        let (ring, mut repeats, mut places) = (Ring::new(), Repeats::default(), Places::new(true));
+        let all: Vec<_> = (1..1000).collect();
+        let first = repeats.take_out(stretch(&mut places, &all), &ring, false);
+        ring.push(first.lines.unwrap(), RING).await;
+        let few = repeats.take_out(stretch(&mut places, &all[..100]), &ring, false);
+        assert!(few.lines.is_none() && few.doubt.is_none());
+        let many = repeats.take_out(stretch(&mut places, &all[100..]), &ring, false);
+        assert!(many.lines.is_none());
+        assert_eq!(many.doubt, Some(Doubt::Much));
+    }
+}

@@ -1,0 +1,112 @@
+//! Clients that do not read for a while, and so hold up the reader of a log.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Client, line_of};
+use crate::contract::host::{Host, text};
+use crate::support::wait::{SOON, until};
+
+/// Writes so many lines of a KB as fast as it can once it is told to: more than all buffers on the way hold.
+const LINES: usize = 30_000;
+
+fn script() -> String {
+    format!(
+        "pad=$(printf '%01000d' 0); echo begin; while [ ! -e /go ]; do sleep 0.05; done; \
+         i=1; while [ $i -le {LINES} ]; do echo $i $pad; i=$((i+1)); done; sleep 600"
+    )
+}
+
+/// The numbers that the lines begin with.
+fn numbers(lines: &[String]) -> Vec<usize> {
+    let numbers = lines.iter().filter_map(|line| text(line).split_once(' '));
+    numbers.map(|(number, _)| number.parse().unwrap()).collect()
+}
+
+async fn begin(host: &Host, name: &str) {
+    host.engine.docker(&["exec", name, "touch", "/go"]).await;
+}
+
+async fn is_written(host: &Host, name: &str, number: usize) {
+    until("all is written", SOON, async || {
+        let last = host.engine.docker(&["logs", "--tail", "1", name]).await;
+        last.starts_with(&format!("{number} "))
+    })
+    .await;
+}
+
+/// An engine that is held up meanwhile would go on with the newest file, where there were others between.
+#[tokio::test]
+async fn files_that_were_rotated_meanwhile_are_read() {
+    let host = Host::start().await;
+    // The first is rotated when all buffers are full.
+    let options = ["--log-opt", "max-size=8m", "--log-opt", "max-file=10"];
+    for path in [
+        "/containers/held-up/logs/stream?",
+        "/logs/stream?container=held-up&",
+    ] {
+        host.engine.run("held-up", &options, &script()).await;
+        let mut client = Client::default();
+        let mut stream = client.open(&host.agent, &format!("{path}tail=1")).await;
+        client.take(&mut stream, 1).await;
+        begin(&host, "held-up").await;
+        is_written(&host, "held-up", LINES).await;
+        client.take(&mut stream, LINES).await;
+        let numbers = numbers(&client.lines);
+        let wrong = (1..)
+            .zip(&numbers)
+            .find(|(wanted, number)| wanted != *number);
+        assert_eq!(wrong, None, "{path}");
+        assert_eq!((numbers.len(), client.gaps), (LINES, 0), "{path}");
+        host.engine.remove("held-up").await;
+    }
+}
+
+/// What was written in time and is here already, or still at the engine, is sent before the end.
+#[tokio::test]
+async fn what_is_wanted_up_to_a_time_comes_however_slow_the_client() {
+    let host = Host::start().await;
+    for path in [
+        "/containers/too-late/logs/stream?tail=1&until=",
+        "/logs/stream?container=too-late&tail=1&until=",
+    ] {
+        host.engine.run("too-late", &[], &script()).await;
+        let end = Timestamp::now() + Duration::from_secs(5);
+        let mut client = Client::default();
+        let mut stream = client.open(&host.agent, &format!("{path}{end}")).await;
+        client.take(&mut stream, 1).await;
+        begin(&host, "too-late").await;
+        is_written(&host, "too-late", LINES).await;
+        until("it is late", SOON, async || {
+            Timestamp::now() > end + Duration::from_secs(3)
+        })
+        .await;
+        let mut name = String::new();
+        while let Some(event) = stream.next(SOON).await {
+            if line_of(&event).is_some() {
+                client.keep(&event);
+            }
+            name = event.name().to_owned();
+        }
+        assert_eq!(name, "close", "{path}");
+        let all = host.engine.docker(&["logs", "-t", "too-late"]).await;
+        let is_early = |line: &&str| {
+            line.split_once(' ')
+                .unwrap()
+                .0
+                .parse::<Timestamp>()
+                .unwrap()
+                <= end
+        };
+        let wanted: Vec<_> = all.lines().filter(is_early).collect();
+        assert!(wanted.len() > 10_000, "the machine is slow");
+        assert!(
+            client.lines.iter().eq(&wanted),
+            "{path}: {} of {}",
+            client.lines.len(),
+            wanted.len()
+        );
+        host.engine.remove("too-late").await;
+    }
+}
