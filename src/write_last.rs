@@ -58,7 +58,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for WriteLast<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        if self.is_last && buf.filled().len() == before {
+            // The end. Who is told may throw away what is to be written, though the other side still reads.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -140,6 +147,28 @@ mod tests {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    #[tokio::test]
+    async fn the_end_comes_behind_what_is_to_be_written() {
+        let (ours, mut theirs) = duplex(64);
+        let mut ours = WriteLast::new(ours);
+        theirs.shutdown().await.unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut ours).poll_write(&mut cx, b"x").is_pending());
+        let mut buf = [0; 8];
+        let mut read = |ours: &mut WriteLast<_>| {
+            let mut buf = ReadBuf::new(&mut buf);
+            Pin::new(ours)
+                .poll_read(&mut Context::from_waker(Waker::noop()), &mut buf)
+                .map(|read| {
+                    read.unwrap();
+                    buf.filled().len()
+                })
+        };
+        assert!(read(&mut ours).is_pending());
+        assert!(Pin::new(&mut ours).poll_write(&mut cx, b"x").is_ready());
+        assert_eq!(read(&mut ours), Poll::Ready(0));
     }
 
     #[tokio::test]
