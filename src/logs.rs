@@ -16,6 +16,7 @@ pub mod follower;
 pub mod hub;
 pub mod lines;
 pub mod many;
+mod patience;
 pub mod place;
 pub mod reading;
 pub mod redact;

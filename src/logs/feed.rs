@@ -23,7 +23,8 @@ use super::{
     LogError,
     cursor::Cursor,
     hub::Source,
-    place::{Nanos, Place},
+    patience::Patience,
+    place::{Nanos, Place, nanos, now},
     reading::{From, Next, Search, Times},
     repeats::{Doubt, Repeats},
     ring::{Ended, Ring},
@@ -44,19 +45,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How often it is looked whether a stopped container has been started.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// How often a read may fail in a row, with the engine there and no line read.
-const FAILURES: u32 = 5;
-
 /// For how long a read may be held up by its followers, since it last had all that the engine gave, where the log rotates:
 /// an engine that is held up with it goes on with the newest file, and leaves out those between.
 const HELD_UP: Duration = Duration::from_millis(100);
 
+/// How old the last line of a read is at most that has all that there is.
+const CURRENT: Duration = Duration::from_secs(1);
+
 /// How long after a read was begun anew since a line was older than those before it, such lines are borne: the clock may go
 /// back and forth.
-const DOUBTS: Duration = Duration::from_secs(10);
-
-/// How long after it was away an engine may refuse what it gives later.
-const STARTS: Duration = Duration::from_secs(30);
+const DOUBTS: Duration = Duration::from_secs(1);
 
 /// What the followers of one container share.
 #[derive(Debug)]
@@ -91,6 +89,7 @@ impl Feed {
             patience: Patience::default(),
             pause: PAUSE,
             doubted: None,
+            rest: Vec::new(),
         };
         let counted = Counted::new();
         let task = tokio::spawn(async move {
@@ -177,6 +176,8 @@ struct Reader {
     pause: Duration,
     /// When a line was last older than it should be.
     doubted: Option<Instant>,
+    /// The last words of the last run, which have no newline yet.
+    rest: Vec<Place>,
 }
 
 impl Reader {
@@ -204,7 +205,7 @@ impl Reader {
                     // The engine ends its answers when it stops; then the same run goes on.
                     if !self.facts.state.running || self.facts.state.started_at != run.started_at {
                         match rest {
-                            Some(rest) => self.push(rest).await,
+                            Some(rest) => self.push_rest(rest).await,
                             None if !self.facts.state.running => self.read_rest().await?,
                             None => {}
                         }
@@ -232,7 +233,13 @@ impl Reader {
                     from = From::since(time, Times::default());
                     continue;
                 }
-                Ok(Read::Anew) => self.ring.drained().await,
+                Ok(Read::Anew(None)) => self.ring.drained().await,
+                Ok(Read::Anew(Some(search))) => {
+                    self.ring.drained().await;
+                    self.pause().await;
+                    from = self.last.map_or(from, |last| From::After(last, search));
+                    continue;
+                }
                 Ok(Read::Nothing) => {
                     self.ring.begin();
                     from = From::Tail(Tail::All, Times::default());
@@ -260,7 +267,7 @@ impl Reader {
                 Ok(Read::ToItsEnd(Some(rest))) => {
                     // In a run that has begun meanwhile, it may go on.
                     if self.is_still_stopped().await? {
-                        self.push(rest).await;
+                        self.push_rest(rest).await;
                     }
                     return Ok(());
                 }
@@ -270,7 +277,7 @@ impl Reader {
                     | Read::Missing(_)
                     | Read::OfOneTime(_)
                     | Read::Nothing
-                    | Read::Anew,
+                    | Read::Anew(_),
                 ) => return Ok(()),
                 Err(error) => self.allow(error)?,
             }
@@ -294,7 +301,7 @@ impl Reader {
         }
         let begun = Instant::now();
         let mut held_up = Duration::ZERO;
-        let mut repeats = Repeats::default();
+        let mut repeats = Repeats::behind(&self.rest);
         loop {
             // A line that has come is news to whoever saw none.
             let next = tokio::select! {
@@ -318,22 +325,25 @@ impl Reader {
                     }
                     self.patience.renew();
                     self.pause = PAUSE;
-                    if reading.has_waited() {
+                    // What it waits for may still be behind the log's end, if the engine was held up too.
+                    let last = stretch.last().map_or(0, |last| last.stamp);
+                    if reading.has_waited() && last >= now() - nanos(CURRENT) {
                         held_up = Duration::ZERO;
                     }
-                    let trusted = !follow || self.doubted.is_some_and(|at| at.elapsed() < DOUBTS);
-                    let news = repeats.take_out(stretch, &self.ring, trusted);
-                    let pushed = Instant::now();
+                    let rotates = follow && self.facts.host.log.rotates;
+                    let trusted = self.doubted.is_some_and(|at| at.elapsed() < DOUBTS);
+                    let news = repeats.take_out(stretch, &self.ring, trusted || !rotates);
                     if let Some(lines) = news.lines {
-                        self.push(lines).await;
+                        held_up += self.push(lines).await;
                     }
-                    held_up += pushed.elapsed();
-                    if news.doubt == Some(Doubt::Older) {
-                        self.doubted = Some(Instant::now());
-                    }
-                    let is_late = held_up > HELD_UP && self.facts.host.log.rotates;
-                    if follow && (is_late || news.doubt.is_some()) {
-                        return Ok(Read::Anew);
+                    match news.doubt {
+                        Some(Doubt::Older) => {
+                            self.doubted = Some(Instant::now());
+                            return Ok(Read::Anew(Some(Search::All)));
+                        }
+                        Some(Doubt::Much) => return Ok(Read::Anew(None)),
+                        None if rotates && held_up > HELD_UP => return Ok(Read::Anew(None)),
+                        None => {}
                     }
                 }
                 Next::Missing(before) => {
@@ -343,7 +353,10 @@ impl Reader {
                     let after = Cursor::new(&self.facts.id, place);
                     return Ok(Read::Missing(Gap { after, before }));
                 }
-                Next::End => return Ok(Read::ToItsEnd(reading.rest())),
+                Next::End => {
+                    let rest = reading.rest().and_then(|rest| self.new_rest(rest));
+                    return Ok(Read::ToItsEnd(rest));
+                }
             }
         }
     }
@@ -359,9 +372,22 @@ impl Reader {
         self.last.is_none() && self.ring.first_line().is_none()
     }
 
-    async fn push(&mut self, stretch: Stretch) {
+    /// How long the followers held that up is returned.
+    async fn push(&mut self, stretch: Stretch) -> Duration {
         self.last = stretch.last().or(self.last);
-        self.ring.push(stretch, self.source.ring_size()).await;
+        self.ring.push(stretch, self.source.ring_size()).await
+    }
+
+    /// Pushes the lines that a run's log breaks off in.
+    async fn push_rest(&mut self, rest: Stretch) {
+        self.rest = rest.lines.iter().map(|placed| placed.place).collect();
+        self.push(rest).await;
+    }
+
+    /// What is new of the lines that the log breaks off in.
+    fn new_rest(&self, rest: Stretch) -> Option<Stretch> {
+        let repeats = &mut Repeats::behind(&self.rest);
+        repeats.take_out(rest, &self.ring, true).lines
     }
 
     /// Whether a failure is to be borne.
@@ -436,36 +462,6 @@ impl Reader {
     }
 }
 
-/// What is borne of failures.
-#[derive(Debug, Default)]
-pub(super) struct Patience {
-    /// Those since the last line.
-    failures: u32,
-    /// When the engine was last away, or broke off.
-    away: Option<Instant>,
-}
-
-impl Patience {
-    /// Whether one more is to be borne.
-    pub(super) fn bears(&mut self, error: &LogError) -> bool {
-        let is_refusal = matches!(error, LogError::Open(engine::Error::Refused { .. }));
-        let starts = self.away.is_some_and(|away| away.elapsed() <= STARTS);
-        if error.is_outage() || matches!(error, LogError::Engine(_)) {
-            self.away = Some(Instant::now());
-        }
-        let counts = !is_refusal || !starts;
-        if counts && !error.is_outage() {
-            self.failures += 1;
-        }
-        self.failures <= FAILURES && !error.says_gone()
-    }
-
-    /// The log goes on.
-    pub(super) fn renew(&mut self) {
-        self.failures = 0;
-    }
-}
-
 enum Read {
     /// To its end, with lines that it broke off in.
     ToItsEnd(Option<Stretch>),
@@ -475,21 +471,7 @@ enum Read {
     OfOneTime(Nanos),
     /// Nothing: there is none, as others have seen too.
     Nothing,
-    /// Not to its end: what would come may not be what stands behind the last line.
-    Anew,
-}
-
-impl LogError {
-    /// Whether the engine is away, and may come back.
-    pub(super) fn is_outage(&self) -> bool {
-        matches!(
-            self,
-            Self::Open(engine::Error::Unreachable(_) | engine::Error::Broken(_))
-        )
-    }
-
-    /// Whether the container does not exist any more.
-    pub(super) fn says_gone(&self) -> bool {
-        matches!(self, Self::Open(error) if error.says_gone())
-    }
+    /// Not to its end: what would come may not be what stands behind the last line. That is looked for like this, if it is
+    /// known how.
+    Anew(Option<Search>),
 }

@@ -15,8 +15,9 @@ use tokio::time::timeout;
 use self::history::{Aim, History, Wanted};
 use super::{
     encoding::Encoding,
-    feed::{Patience, WaitsForStarts},
+    feed::WaitsForStarts,
     hub::{Busy, Hub, Membership, Source},
+    patience::Patience,
     place::{Nanos, Place},
     reading::{From, Times},
     ring::{Ended, Found, Listener, Position, Sought},
@@ -94,8 +95,8 @@ pub struct Follower {
     live_from: Option<Position>,
     /// Whether that has been told.
     was_live: bool,
-    /// Where the ring ended when the last read did.
-    read_until: Option<Position>,
+    /// Where the ring ended when the last read began.
+    read_from: Option<Position>,
     /// Which of the container's runs it has given to their ends: those that began until then.
     runs: Nanos,
     patience: Patience,
@@ -149,7 +150,7 @@ impl Follower {
             in_order,
             live_from: None,
             was_live: false,
-            read_until: None,
+            read_from: None,
             runs,
             patience: Patience::default(),
             pause: history::PAUSE,
@@ -180,6 +181,7 @@ impl Follower {
             Err(_) => return Err(Busy::of_readers().into()),
         };
         // Now, so that the engine's refusal becomes the answer.
+        this.read_from = Some(this.member.ring().end_position());
         let reading = turn.wait_for(this.first_reading(&from, &aim)).await?;
         this.phase = Phase::Reading(Box::new(History::new(reading, from, turn, aim)));
         Ok(this)
@@ -291,7 +293,7 @@ impl Follower {
         };
         let ring = self.member.ring();
         // Who is not asked for long may find that the ring has come and gone.
-        let gave = gave || self.read_until != Some(ring.end_position());
+        let gave = gave || self.read_from != Some(ring.end_position());
         let is_over = ring.stopped().is_some_and(|runs| self.ends_with(runs));
         let Some(place) = self.at else {
             // The log was empty.

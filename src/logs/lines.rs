@@ -148,11 +148,11 @@ impl<S> Lines<S> {
         })
     }
 
-    /// The reader has got the line of this source that has begun, without its end.
-    pub fn give(&mut self, source: Source) {
-        match source {
-            Source::Stderr => self.stderr.given = true,
-            Source::Stdout | Source::System => self.stdout.given = true,
+    /// The reader has got what has begun, without its end: the line of this source, and one that began no later than `time`.
+    pub fn give(&mut self, source: Source, time: i64) {
+        for part in [&mut self.stdout, &mut self.stderr] {
+            let is_older = part.time().is_some_and(|begun| begun <= time);
+            part.given |= part.source == source || is_older;
         }
     }
 

@@ -327,7 +327,7 @@ impl Reading {
         {
             let place = self.places.clone().next(&begun, None);
             if sought.is(&place) {
-                self.lines.give(sought.source);
+                self.lines.give(sought.source, sought.stamp);
                 (self.sought, self.found) = (None, Some(place));
             }
         }

@@ -20,6 +20,8 @@ pub(super) struct Repeats {
     stderr: Track,
     /// How much has come again, in bytes, since there was something new.
     again: usize,
+    /// The last words of a run, which end here when their outputs say more.
+    given: Vec<Place>,
 }
 
 /// The lines of one source, whose times never go back but with the clock.
@@ -50,12 +52,22 @@ pub(super) enum Doubt {
 
 enum Kind {
     New,
+    /// It has come without its end.
+    Given,
     Repeat,
     /// Of an earlier time than others before it, and yet not known.
     Doubtful,
 }
 
 impl Repeats {
+    /// The same where these last words have come without their ends.
+    pub(super) fn behind(given: &[Place]) -> Self {
+        Self {
+            given: given.to_vec(),
+            ..Self::default()
+        }
+    }
+
     /// What is new of the lines that came behind those of the ring. Doubtful ones are `trusted`, or are where it ends.
     pub(super) fn take_out(&mut self, stretch: Stretch, ring: &Ring, trusted: bool) -> News {
         // As long as it is all.
@@ -77,10 +89,13 @@ impl Repeats {
                 continue;
             }
             kept.get_or_insert_with(|| stretch.lines[..at].to_vec());
+            if let Kind::Given = kind {
+                continue;
+            }
             self.again += placed.line.bytes.len();
             doubt = match kind {
                 Kind::Doubtful => Some(Doubt::Older),
-                _ => (self.again > MUCH).then_some(Doubt::Much),
+                _ => (self.again > MUCH && !trusted).then_some(Doubt::Much),
             };
             if doubt.is_some() {
                 break;
@@ -94,6 +109,9 @@ impl Repeats {
     }
 
     fn kind(&mut self, place: &Place, is_known: impl FnOnce() -> bool) -> Kind {
+        if self.given.iter().any(|given| given.is(place)) {
+            return Kind::Given;
+        }
         let track = match place.source {
             Source::Stderr => &mut self.stderr,
             Source::Stdout | Source::System => &mut self.stdout,

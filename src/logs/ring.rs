@@ -15,7 +15,7 @@ use std::{
 use metrics::{Counter, Histogram, counter, histogram};
 use tokio::{
     sync::{Notify, watch},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use super::{
@@ -129,6 +129,8 @@ struct State {
     front: u64,
     /// How many bytes were pushed since the followers' threads have had their turn.
     fresh: usize,
+    /// Whether the reader has stopped before the log's end, and no line has come since.
+    is_behind: bool,
     /// When the reader began to read.
     opened: Nanos,
     /// What the times of all lines ever pushed tell.
@@ -162,6 +164,9 @@ impl State {
 
     /// Whether the ring's end is the log's end, as far as can be known.
     fn is_settled(&self) -> bool {
+        if self.is_behind {
+            return false;
+        }
         let Some(newest) = self.stretches.back() else {
             return false;
         };
@@ -219,14 +224,15 @@ impl Ring {
 
     /// Adds a stretch and lets go of the oldest where there are more than `size` bytes, then waits until the fastest follower
     /// is not too far behind. Before that it lets, now and then, the threads of all followers go on with what is there, so
-    /// that mostly nobody falls out but for a client that is slow.
-    pub async fn push(&self, stretch: Stretch, size: usize) {
+    /// that mostly nobody falls out but for a client that is slow. How long the follower was waited for is returned.
+    pub async fn push(&self, stretch: Stretch, size: usize) -> Duration {
         // First, since what is added may push out what some have not had the time to see.
         if self.is_round_due(&stretch, size) {
             let _late = timeout(self.patience, self.rounds.finish()).await;
         }
         {
             let mut state = self.state();
+            state.is_behind = false;
             state.fresh += stretch.size();
             state.size += stretch.size();
             state.pushed += stretch.size() as u64;
@@ -237,11 +243,14 @@ impl Ring {
             state.trim(size);
         }
         self.pushed.send_replace(());
+        let begun = Instant::now();
         self.until(|state| !state.is_full()).await;
+        begun.elapsed()
     }
 
-    /// Waits until the fastest follower has taken nearly all of what there is.
+    /// The reader stops before the log's end; waits until the fastest follower has taken nearly all of what there is.
     pub async fn drained(&self) {
+        self.state().is_behind = true;
         self.until(State::is_drained).await;
     }
 
@@ -576,6 +585,23 @@ mod tests {
         assert!(held_up.is_err());
         assert!(!ring.is_settled());
         assert!(ring.tail(1).is_none());
+        // Nor while it goes to read anew what stands behind that.
+        assert!(matches!(
+            ring.take(&mut ring.first_position()),
+            Found::Lines(..)
+        ));
+        assert!(matches!(
+            ring.take(&mut Position {
+                stretch: 1,
+                line: 0
+            }),
+            Found::Lines(..)
+        ));
+        assert!(ring.is_settled());
+        ring.drained().await;
+        assert!(!ring.is_settled());
+        ring.push(lines(), size).await;
+        assert!(ring.is_settled());
     }
 
     #[tokio::test]

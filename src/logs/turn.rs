@@ -240,6 +240,8 @@ impl Turn {
     /// What the engine answers: the turn is in use until then.
     pub(super) async fn wait_for<T>(&self, answer: impl Future<Output = T>) -> T {
         let mut answer = pin!(answer);
+        // Also where it is waited for no more.
+        let _over = IsOver(self);
         poll_fn(|cx| {
             let woken = Arc::new(Woken {
                 task: cx.waker().clone(),
@@ -247,11 +249,7 @@ impl Turn {
             });
             self.is_waiting(WaitingFor::Engine(Arc::clone(&woken)));
             let waker = Waker::from(woken);
-            let polled = answer.as_mut().poll(&mut Context::from_waker(&waker));
-            if polled.is_ready() {
-                self.is_waiting(WaitingFor::Client(Instant::now()));
-            }
-            polled
+            answer.as_mut().poll(&mut Context::from_waker(&waker))
         })
         .await
     }
@@ -273,6 +271,15 @@ impl Turn {
         let slot = lock(&self.slot);
         let begun = slot.as_ref().and_then(|held| held.begun);
         begun.is_some_and(|begun| begun.elapsed() > FAIR) && *self.turns.0.waiting.borrow() > 0
+    }
+}
+
+/// Nothing is waited for any more, but the client.
+struct IsOver<'a>(&'a Turn);
+
+impl Drop for IsOver<'_> {
+    fn drop(&mut self) {
+        self.0.is_waiting(WaitingFor::Client(Instant::now()));
     }
 }
 
@@ -325,6 +332,15 @@ mod tests {
         assert!(timeout(LATER, one.take()).await.is_err());
         // Its client does not read, so that nobody looks.
         answer.send(()).unwrap();
+        assert!(timeout(LATER, one.take()).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_waited_for_no_more_is_not_used() {
+        let one = One::new();
+        let first = one.take().await;
+        let waiting = first.wait_for(std::future::pending::<()>());
+        assert!(timeout(Duration::ZERO, waiting).await.is_err());
         assert!(timeout(LATER, one.take()).await.is_ok());
     }
 

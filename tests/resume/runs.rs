@@ -125,16 +125,19 @@ async fn a_cursor_behind_last_words_goes_on_with_the_next_run() {
 async fn last_words_of_one_output_do_not_hold_up_the_other() {
     let host = Host::start().await;
     let script = "n=$(cat /n 2>/dev/null || echo 0); n=$((n+1)); echo $n > /n; echo run $n; \
-                  [ $n -gt 1 ] || { printf fatal >&2; exit; }; trap 'echo loud >&2' USR1; \
+                  [ $n -gt 1 ] || { printf prompt; printf fatal >&2; exit; }; trap 'echo loud >&2' USR1; \
                   sleep 1.5; echo later; while :; do sleep 0.1; done";
     let name = "words-apart";
     host.ran(name, &[], script).await;
     let path = format!("/containers/{name}/logs/stream");
-    let [mut early, mut late] = [(); 2].map(|()| Client::default());
+    let [mut early, mut late, mut stays] = [(); 3].map(|()| Client::default());
     for client in [&mut early, &mut late] {
         let mut stream = client.open(&host.agent, &path).await;
         assert!(reaches(client, &mut stream, "fatal").await);
     }
+    let over = format!("{path}?restarts=follow&tail=all");
+    let mut over = stays.open(&host.agent, &over).await;
+    assert!(reaches(&mut stays, &mut over, "fatal").await);
     host.engine.docker(&["start", name]).await;
     let mut stream = early.open(&host.agent, &path).await;
     for wanted in ["run 2", "later"] {
@@ -146,9 +149,11 @@ async fn last_words_of_one_output_do_not_hold_up_the_other() {
     host.engine.docker(&["kill", "-s", "USR1", name]).await;
     assert!(reaches(&mut early, &mut stream, "loud").await);
     assert!(reaches(&mut late, &mut another, "loud").await);
-    for client in [early, late] {
+    assert!(reaches(&mut stays, &mut over, "loud").await);
+    for client in [early, late, stays] {
         let texts: Vec<_> = client.lines.iter().map(|line| text(line)).collect();
-        assert_eq!(texts, ["run 1", "fatal", "run 2", "later", "loud"]);
+        let wanted = ["run 1", "prompt", "fatal", "run 2", "later", "loud"];
+        assert_eq!(texts, wanted);
         assert_eq!(client.gaps, 0);
     }
     host.engine.remove(name).await;

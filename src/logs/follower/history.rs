@@ -184,6 +184,7 @@ impl Follower {
         if wanted.turn.is_none() {
             wanted.turn = Some(self.member.turn().await);
         }
+        self.read_from = Some(self.member.ring().end_position());
         let open = self.source.open(&self.facts, &wanted.from, false);
         let opened = wanted.turn.as_ref()?.wait_for(open).await;
         let (from, aim) = (wanted.from.clone(), wanted.aim.clone());
@@ -311,7 +312,6 @@ impl Follower {
             self.was_empty = true;
             self.member.feed().saw_nothing();
         }
-        self.read_until = Some(self.member.ring().end_position());
         self.phase = Phase::Seeking(gave);
     }
 }

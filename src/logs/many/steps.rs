@@ -151,7 +151,7 @@ impl Many {
                     if member.merges && !member.live {
                         member.hold(follower, stretch, begin + at);
                     } else if member.live && self.until.is_past(&stretch.lines[begin..=begin]) {
-                        member.state = State::Past;
+                        (member.behind, member.state) = (false, State::Past);
                     } else {
                         self.parts.push_back(Part {
                             id,
