@@ -301,7 +301,8 @@ impl Reader {
         }
         let begun = Instant::now();
         let mut held_up = Duration::ZERO;
-        let mut repeats = Repeats::behind(&self.rest);
+        let rotates = follow && self.facts.host.log.rotates;
+        let mut repeats = Repeats::behind(&self.rest, rotates);
         loop {
             // A line that has come is news to whoever saw none.
             let next = tokio::select! {
@@ -330,9 +331,8 @@ impl Reader {
                     if reading.has_waited() && last >= now() - nanos(CURRENT) {
                         held_up = Duration::ZERO;
                     }
-                    let rotates = follow && self.facts.host.log.rotates;
                     let trusted = self.doubted.is_some_and(|at| at.elapsed() < DOUBTS);
-                    let news = repeats.take_out(stretch, &self.ring, trusted || !rotates);
+                    let news = repeats.take_out(stretch, &self.ring, trusted);
                     if let Some(lines) = news.lines {
                         held_up += self.push(lines).await;
                     }
@@ -386,7 +386,7 @@ impl Reader {
 
     /// What is new of the lines that the log breaks off in.
     fn new_rest(&self, rest: Stretch) -> Option<Stretch> {
-        let repeats = &mut Repeats::behind(&self.rest);
+        let repeats = &mut Repeats::behind(&self.rest, false);
         repeats.take_out(rest, &self.ring, true).lines
     }
 

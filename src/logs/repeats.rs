@@ -22,6 +22,8 @@ pub(super) struct Repeats {
     again: usize,
     /// The last words of a run, which end here when their outputs say more.
     given: Vec<Place>,
+    /// Whether nothing else comes again: the log does not rotate.
+    only_given: bool,
 }
 
 /// The lines of one source, whose times never go back but with the clock.
@@ -60,10 +62,11 @@ enum Kind {
 }
 
 impl Repeats {
-    /// The same where these last words have come without their ends.
-    pub(super) fn behind(given: &[Place]) -> Self {
+    /// The same where these last words have come without their ends, and other lines come again only if the log `rotates`.
+    pub(super) fn behind(given: &[Place], rotates: bool) -> Self {
         Self {
             given: given.to_vec(),
+            only_given: !rotates,
             ..Self::default()
         }
     }
@@ -111,6 +114,9 @@ impl Repeats {
     fn kind(&mut self, place: &Place, is_known: impl FnOnce() -> bool) -> Kind {
         if self.given.iter().any(|given| given.is(place)) {
             return Kind::Given;
+        }
+        if self.only_given {
+            return Kind::New;
         }
         let track = match place.source {
             Source::Stderr => &mut self.stderr,
