@@ -25,7 +25,7 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown};
-use metrics::{Gauge, gauge};
+use metrics::gauge;
 use middleware::{BoxError, head_limit, trace::Peer};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
@@ -46,7 +46,10 @@ use self::{
     head_timer::HeadTimer,
     strangers::{Guest, Room, Strangers},
 };
-use crate::{tcp, telemetry::name as metric};
+use crate::{
+    tcp,
+    telemetry::{Counted, name as metric},
+};
 
 /// How long a client may take to send a request's head, and how long a connection may be unused.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -160,7 +163,7 @@ impl Listener {
                 .clone()
                 .map_request(introduce(peer, Arc::clone(&guest)));
             let mut http = http.clone();
-            let (open, watcher) = (Open::new(&open), graceful.watcher());
+            let (open, watcher) = (Counted::new(open.clone()), graceful.watcher());
             let sending = Arc::clone(&guest);
             let connection = workers.run(async move {
                 let _open = open;
@@ -251,22 +254,6 @@ fn introduce(
             extensions.insert(Arc::clone(&guest));
         }
         request.map(ignore)
-    }
-}
-
-/// A connection as the gauge counts it, however it ends.
-struct Open(Gauge);
-
-impl Open {
-    fn new(gauge: &Gauge) -> Self {
-        gauge.increment(1.0);
-        Self(gauge.clone())
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.decrement(1.0);
     }
 }
 

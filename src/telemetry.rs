@@ -1,5 +1,6 @@
 //! Tracing set-up, the recorder of metrics, and every metric's name.
 
+mod counted;
 mod histograms;
 
 use std::{io, sync::Arc};
@@ -10,6 +11,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use middleware::BoxError;
 use tracing_subscriber::{filter::Targets, prelude::*};
 
+pub use self::counted::Counted;
 use self::histograms::{Histograms, Recording};
 
 /// The names of the metrics. Labels are route templates, operations and statuses, never ids.

@@ -10,11 +10,11 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use metrics::{Counter, Gauge, counter, gauge};
+use metrics::{Counter, counter, gauge};
 use tokio_stream::Stream;
 
 use super::{Line, LogError, Source};
-use crate::telemetry::name as metric;
+use crate::telemetry::{Counted, name as metric};
 
 /// A batch that has grown to this goes out.
 const ENOUGH: usize = 32 * 1024;
@@ -31,7 +31,7 @@ pub trait Form {
 /// Counts one log answer for as long as it is sent.
 #[derive(Debug)]
 pub struct Sent {
-    open: Gauge,
+    _open: Counted,
     lines: Counter,
     bytes: Counter,
 }
@@ -40,9 +40,8 @@ impl Sent {
     /// An answer of `route` begins.
     pub fn begin(route: &'static str) -> Self {
         let open = gauge!(metric::STREAMS, "route" => route);
-        open.increment(1.0);
         Self {
-            open,
+            _open: Counted::new(open),
             lines: counter!(metric::LINES, "route" => route),
             bytes: counter!(metric::BYTES, "route" => route),
         }
@@ -58,12 +57,6 @@ impl Sent {
     /// So many bytes are sent.
     pub fn count_bytes(&self, many: usize) {
         self.bytes.increment(many as u64);
-    }
-}
-
-impl Drop for Sent {
-    fn drop(&mut self) {
-        self.open.decrement(1.0);
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use metrics::{Gauge, gauge};
+use metrics::gauge;
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit},
     task::AbortHandle,
@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     engine::{self, Facts, State, Tail},
-    telemetry::name as metric,
+    telemetry::{Counted, name as metric},
 };
 
 /// With how many lines the ring begins, so that who comes back soon finds its place there.
@@ -91,7 +91,7 @@ impl Feed {
             doubted: None,
             rest: Vec::new(),
         };
-        let counted = Counted::new();
+        let counted = Counted::new(gauge!(metric::LOG_READERS, "kind" => "live"));
         let task = tokio::spawn(async move {
             let _guards = (permit, counted);
             reader.run().await;
@@ -131,23 +131,6 @@ impl Drop for WaitsForStarts {
     fn drop(&mut self) {
         self.0.many.fetch_sub(1, Ordering::Relaxed);
         self.0.fewer.notify_one();
-    }
-}
-
-/// Counts the reader.
-struct Counted(Gauge);
-
-impl Counted {
-    fn new() -> Self {
-        let gauge = gauge!(metric::LOG_READERS, "kind" => "live");
-        gauge.increment(1.0);
-        Self(gauge)
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.decrement(1.0);
     }
 }
 
@@ -233,11 +216,13 @@ impl Reader {
                     from = From::since(time, Times::default());
                     continue;
                 }
-                Ok(Read::Anew(None)) => self.ring.drained().await,
-                Ok(Read::Anew(Some(search))) => {
+                Ok(Read::Anew) => self.ring.drained().await,
+                Ok(Read::InDoubt) => {
                     self.ring.drained().await;
                     self.pause().await;
-                    from = self.last.map_or(from, |last| From::After(last, search));
+                    from = self
+                        .last
+                        .map_or(from, |last| From::After(last, Search::All));
                     continue;
                 }
                 Ok(Read::Nothing) => {
@@ -277,7 +262,8 @@ impl Reader {
                     | Read::Missing(_)
                     | Read::OfOneTime(_)
                     | Read::Nothing
-                    | Read::Anew(_),
+                    | Read::Anew
+                    | Read::InDoubt,
                 ) => return Ok(()),
                 Err(error) => self.allow(error)?,
             }
@@ -339,10 +325,10 @@ impl Reader {
                     match news.doubt {
                         Some(Doubt::Older) => {
                             self.doubted = Some(Instant::now());
-                            return Ok(Read::Anew(Some(Search::All)));
+                            return Ok(Read::InDoubt);
                         }
-                        Some(Doubt::Much) => return Ok(Read::Anew(None)),
-                        None if rotates && held_up > HELD_UP => return Ok(Read::Anew(None)),
+                        Some(Doubt::Much) => return Ok(Read::Anew),
+                        None if rotates && held_up > HELD_UP => return Ok(Read::Anew),
                         None => {}
                     }
                 }
@@ -471,7 +457,8 @@ enum Read {
     OfOneTime(Nanos),
     /// Nothing: there is none, as others have seen too.
     Nothing,
-    /// Not to its end: what would come may not be what stands behind the last line. That is looked for like this, if it is
-    /// known how.
-    Anew(Option<Search>),
+    /// Not to its end: what would come may not be what stands behind the last line.
+    Anew,
+    /// The same, and the clock may have been set back since that line.
+    InDoubt,
 }

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use metrics::{Gauge, counter, gauge};
+use metrics::{counter, gauge};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{Instant, sleep},
@@ -22,7 +22,7 @@ use super::{
     LogError,
     reading::{Next, Reading},
 };
-use crate::telemetry::name as metric;
+use crate::telemetry::{Counted, name as metric};
 
 /// How long a turn lasts where others wait for theirs.
 const FAIR: Duration = Duration::from_secs(30);
@@ -54,13 +54,7 @@ struct Held {
     waiting: WaitingFor,
     /// Of the container's, and of all.
     permits: [OwnedSemaphorePermit; 2],
-    gauge: Gauge,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.gauge.decrement(1.0);
-    }
+    _counted: Counted,
 }
 
 impl Held {
@@ -151,13 +145,12 @@ impl Turns {
     fn begin(&self, permits: [OwnedSemaphorePermit; 2]) -> Turn {
         counter!(metric::CATCH_UPS).increment(1);
         let gauge = gauge!(metric::LOG_READERS, "kind" => "catch_up");
-        gauge.increment(1.0);
         let held = Held {
             reading: None,
             begun: None,
             waiting: WaitingFor::Client(Instant::now()),
             permits,
-            gauge,
+            _counted: Counted::new(gauge),
         };
         let slot = Arc::new(Mutex::new(Some(held)));
         let mut all = lock(&self.0.held);

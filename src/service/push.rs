@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use metrics::{Gauge, counter, gauge};
+use metrics::{counter, gauge};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -19,7 +19,7 @@ use crate::{
         Engine,
         events::{Event, Gap, Id, Listener, Nanos, Step, filter::Filter},
     },
-    telemetry::name as metric,
+    telemetry::{Counted, name as metric},
 };
 
 /// The most streams of both kinds together.
@@ -47,9 +47,8 @@ impl Settings {
         let permit = Arc::clone(&self.free).try_acquire_owned();
         let permit = permit.map_err(|_| Error::Crowded)?;
         let gauge = gauge!(metric::LISTENERS, "stream" => stream);
-        gauge.increment(1.0);
         Ok(Open {
-            gauge,
+            _counted: Counted::new(gauge),
             _permit: permit,
         })
     }
@@ -57,14 +56,8 @@ impl Settings {
 
 /// Counts a stream for as long as it is open.
 struct Open {
-    gauge: Gauge,
+    _counted: Counted,
     _permit: OwnedSemaphorePermit,
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.gauge.decrement(1.0);
-    }
 }
 
 /// The containers as they change.
