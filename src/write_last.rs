@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, IoSlice},
+    mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -22,6 +23,8 @@ pub struct WriteLast<S> {
     stream: S,
     /// Whether the others had their turn.
     is_last: bool,
+    /// Whether the other side had no more to say, which is not told before what is to be written is.
+    has_ended: bool,
 }
 
 impl<S> WriteLast<S> {
@@ -30,6 +33,7 @@ impl<S> WriteLast<S> {
         Self {
             stream,
             is_last: false,
+            has_ended: false,
         }
     }
 }
@@ -48,6 +52,9 @@ impl<S: AsyncWrite + Unpin> WriteLast<S> {
         // One that has to wait for room has waited enough.
         let written = ready!(write(Pin::new(&mut self.stream), cx));
         self.is_last = false;
+        if mem::take(&mut self.has_ended) {
+            cx.waker().wake_by_ref();
+        }
         Poll::Ready(written)
     }
 }
@@ -61,8 +68,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for WriteLast<S> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         if self.is_last && buf.filled().len() == before {
-            // The end. Who is told may throw away what is to be written, though the other side still reads.
-            cx.waker().wake_by_ref();
+            // Who is told of the end may throw away what is to be written, though the other side still reads.
+            self.has_ended = true;
             return Poll::Pending;
         }
         Poll::Ready(Ok(()))
@@ -169,6 +176,33 @@ mod tests {
         assert!(read(&mut ours).is_pending());
         assert!(Pin::new(&mut ours).poll_write(&mut cx, b"x").is_ready());
         assert_eq!(read(&mut ours), Poll::Ready(0));
+    }
+
+    #[tokio::test]
+    async fn the_end_waits_for_room_without_being_asked_for() {
+        let (ours, mut theirs) = duplex(1);
+        let mut ours = WriteLast::new(ours);
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut cx = Context::from_waker(&waker);
+        let count = || woken.0.load(Ordering::Relaxed);
+        ours.write_all(b"x").await.unwrap();
+        let mut write = |ours: &mut WriteLast<_>| Pin::new(ours).poll_write(&mut cx, b"y");
+        assert!(write(&mut ours).is_pending() && write(&mut ours).is_pending());
+        theirs.shutdown().await.unwrap();
+        let before = count();
+        let mut buf = [0; 8];
+        let mut read = |ours: &mut WriteLast<_>| {
+            let mut cx = Context::from_waker(&waker);
+            Pin::new(ours).poll_read(&mut cx, &mut ReadBuf::new(&mut buf))
+        };
+        assert!(read(&mut ours).is_pending());
+        assert_eq!(count(), before, "it asks again and again");
+        theirs.read_exact(&mut [0]).await.unwrap();
+        let before = count();
+        assert!(write(&mut ours).is_ready());
+        assert_eq!(count(), before + 1, "nobody asks for the end");
+        assert!(read(&mut ours).is_ready());
     }
 
     #[tokio::test]
