@@ -100,15 +100,13 @@ impl History {
         before != self.version.number
     }
 
-    /// Whether the list says of a container that health checks have failed, and how many.
-    pub(super) fn counts_failures(&self, id: &str) -> bool {
+    /// Whether the list says of a container that its last health checks have failed; none where it does not count them.
+    pub(super) fn says_failing(&self, id: &str) -> Option<bool> {
         const COUNT: &[u8] = b"\"FailingStreak\":";
         let mut all = self.list.iter().flatten();
-        let listed = all.find(|listed| listed.id == id);
-        listed.is_some_and(|listed| {
-            let count = memchr::memmem::find(&listed.json, COUNT);
-            count.is_some_and(|at| listed.json.get(at + COUNT.len()) != Some(&b'0'))
-        })
+        let listed = all.find(|listed| listed.id == id)?;
+        let at = memchr::memmem::find(&listed.json, COUNT)?;
+        Some(listed.json.get(at + COUNT.len()) != Some(&b'0'))
     }
 
     /// Where to go on behind a version, if it is this process's and what followed is known.

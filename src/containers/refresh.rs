@@ -115,7 +115,8 @@ fn concerns<'a>(event: &'a Event, shared: &Shared) -> Option<&'a str> {
         "container" if event.verb() == "exec_die" => {
             let id = event.actor();
             let has_failed = event.attribute("exitCode") != Some("0");
-            (has_failed || shared.state().history.counts_failures(id)).then_some(id)
+            let had_failed = shared.state().history.says_failing(id)?;
+            (has_failed || had_failed).then_some(id)
         }
         "container" if !UNSEEN.contains(&event.verb()) => Some(event.actor()),
         "network" if ["connect", "disconnect"].contains(&event.verb()) => {

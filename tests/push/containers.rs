@@ -113,6 +113,28 @@ async fn tells_how_many_health_checks_have_failed() {
     }
 }
 
+/// Checks that fail time and again must not make an engine list for nothing.
+#[tokio::test]
+async fn does_not_look_for_a_failed_check_that_the_list_does_not_count() {
+    let stage = Stage::with(r#"[{"Id":"a"},{"Id":"b"}]"#).await;
+    let begun = Instant::now();
+    let (mut stream, events) = stage.open(PATH).await;
+    next_is(&mut stream, "snapshot").await;
+    looks_no_more(&stage, begun).await;
+    let lists = || stage.lists.lock().unwrap().len();
+    let (before, begun) = (lists(), Instant::now());
+    let failed = event("exec_die", "a", 1).replace("\"name\"", "\"exitCode\":\"1\",\"name\"");
+    assert!(events.send(failed).await);
+    wait::until("it would have looked", SOON, async || {
+        begun.elapsed() > Duration::from_millis(500)
+    })
+    .await;
+    stage.set(r#"[{"Id":"a"},{"Id":"b","N":1}]"#);
+    assert!(events.send(event("start", "b", 2)).await);
+    next_is(&mut stream, "changed").await;
+    assert_eq!(lists(), before + 1, "one look for the one that has started");
+}
+
 /// Waits for the last look that something at that time has led to.
 async fn looks_no_more(stage: &Stage, begun: Instant) {
     wait::until("it looks no more", SOON, async || {
