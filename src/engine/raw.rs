@@ -95,8 +95,12 @@ impl From<LogDriver> for LogConfig {
     fn from(driver: LogDriver) -> Self {
         let options = driver.options.unwrap_or_default();
         Self {
-            // `local` does without being asked.
-            rotates: driver.name == "local" || options.contains_key("max-size"),
+            rotates: match &*driver.name {
+                "" | "none" | "journald" => false,
+                "json-file" => options.contains_key("max-size"),
+                // `local` does without being asked, and the engine keeps so what goes to others.
+                _ => true,
+            },
         }
     }
 }
@@ -416,6 +420,8 @@ mod tests {
             ),
             (r#"{"LogConfig":{"Type":"local","Config":{}}}"#, true),
             (r#"{"LogConfig":{"Type":"journald"}}"#, false),
+            (r#"{"LogConfig":{"Type":"syslog"}}"#, true),
+            (r#"{"LogConfig":{"Type":"fluentd","Config":{}}}"#, true),
         ] {
             let given: HostConfig = serde_json::from_str(host).unwrap();
             assert_eq!(given.log.rotates, rotates, "{host}");
