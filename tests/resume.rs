@@ -3,6 +3,7 @@
 mod away;
 mod clock;
 mod gaps;
+mod gone;
 mod growing;
 mod held_up;
 mod killed;

@@ -10,6 +10,9 @@ use super::{
 /// How much of a container's id a cursor holds: as much as people are shown.
 const ID_LEN: usize = 12;
 
+/// Such an id no container has.
+const NOBODY: &str = "000000000000";
+
 /// Where a client's stream of one container was cut: `ID.TIME.SOURCE ORDINAL[~MARK][_OPEN][-FLOOR][!]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
@@ -52,6 +55,16 @@ impl Cursor {
             is_next: true,
             ..Self::new(id, place)
         }
+    }
+
+    /// The cursor of a stream of many logs that has had no container yet.
+    pub fn of_nobody() -> Self {
+        Self::before_all(NOBODY)
+    }
+
+    /// Whether it is the one of [`of_nobody`](Self::of_nobody).
+    pub fn is_of_nobody(&self) -> bool {
+        self.id == NOBODY && self.is_before_all()
     }
 
     /// Whether it is the one of [`before_all`](Self::before_all).

@@ -90,6 +90,7 @@ impl Feed {
             pause: PAUSE,
             doubted: None,
             rest: Vec::new(),
+            is_cut: false,
         };
         let counted = Counted::new(gauge!(metric::LOG_READERS, "kind" => "live"));
         let task = tokio::spawn(async move {
@@ -161,6 +162,8 @@ struct Reader {
     doubted: Option<Instant>,
     /// The last words of the last run, which have no newline yet.
     rest: Vec<Place>,
+    /// Whether the log was last read to a place before its end.
+    is_cut: bool,
 }
 
 impl Reader {
@@ -169,10 +172,21 @@ impl Reader {
         let _end = EndOfRing(Arc::clone(&self.ring));
         let how = match self.read_all().await {
             Ok(()) => Ended::Closed,
-            Err(error) if error.says_gone() => Ended::Closed,
+            Err(error) if error.says_gone() => {
+                self.push_loss().await;
+                Ended::Closed
+            }
             Err(error) => Ended::Failed(Arc::new(error)),
         };
         self.ring.end(how, self.facts.state.run());
+    }
+
+    /// Says that the end of the log is missing, if it was not read before that was gone.
+    async fn push_loss(&mut self) {
+        if let Some(last) = self.last.filter(|_| self.is_cut) {
+            let (after, before) = (Cursor::new(&self.facts.id, last), None);
+            self.push(Stretch::missing(Gap { after, before })).await;
+        }
     }
 
     /// Reads until the container has stopped for good.
@@ -180,10 +194,23 @@ impl Reader {
         let mut from = From::Tail(HISTORY, Times::default());
         loop {
             let last = self.last;
-            match self.read(&from, true).await {
+            let read = self.read(&from, true).await;
+            match &read {
+                Ok(Read::ToItsEnd(_)) => self.is_cut = false,
+                Ok(Read::Anew | Read::InDoubt) => self.is_cut = true,
+                Err(error) => self.is_cut |= !error.says_gone(),
+                Ok(Read::Missing(_) | Read::OfOneTime(_) | Read::Nothing) => {}
+            }
+            match read {
                 Ok(Read::ToItsEnd(rest)) => {
                     let run = self.facts.state.clone();
-                    self.look().await?;
+                    if let Err(error) = self.look().await {
+                        // They will not go on.
+                        if let Some(rest) = rest {
+                            self.push_rest(rest).await;
+                        }
+                        return Err(error);
+                    }
                     let ended = self.facts.state.clone();
                     // The engine ends its answers when it stops; then the same run goes on.
                     if !self.facts.state.running || self.facts.state.started_at != run.started_at {

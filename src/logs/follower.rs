@@ -10,7 +10,7 @@ mod history;
 use std::{sync::Arc, time::Duration};
 
 use metrics::counter;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use self::history::{Aim, History, Wanted};
 use super::{
@@ -77,6 +77,7 @@ pub struct Follower {
     facts: Facts,
     member: Membership,
     listener: Listener,
+    joined: Instant,
     waits: Option<WaitsForStarts>,
     phase: Phase,
     /// The last line that was given, or was there before the first.
@@ -140,6 +141,7 @@ impl Follower {
             facts,
             member,
             listener,
+            joined: Instant::now(),
             waits,
             phase: Phase::Over,
             at: None,
@@ -178,7 +180,7 @@ impl Follower {
         };
         let turn = match timeout(PATIENCE, this.member.turn()).await {
             Ok(turn) => turn,
-            Err(_) => return Err(Busy::of_readers().into()),
+            Err(_) => return Err(Busy::Readers.into()),
         };
         // Now, so that the engine's refusal becomes the answer.
         this.read_from = Some(this.member.ring().end_position());
@@ -229,6 +231,11 @@ impl Follower {
             Phase::Live(position) => self.live_from.is_none_or(|from| *position >= from),
             Phase::Seeking(_) | Phase::Over => true,
         }
+    }
+
+    /// Whether it is going to end soon, with the container's last words, since that did not run when it began.
+    pub fn ends_by_itself(&self) -> bool {
+        self.waits.is_none() && !self.facts.state.running
     }
 
     fn join(&mut self, position: Position) {
@@ -317,6 +324,7 @@ impl Follower {
         };
         match ring.seek(&place) {
             Sought::Here(position) => self.phase = Phase::Live(position),
+            Sought::End(how) if ring.is_before(&place) => return Some(self.end_with_ring(how)),
             Sought::End(_) | Sought::Unknown if gave => self.want(self.rest(), Aim::Lines),
             // Whatever comes seems older.
             Sought::NotYet if gave && place.is_ahead() => self.want(self.rest(), Aim::Lines),
@@ -340,6 +348,7 @@ impl Follower {
         };
         match self.member.ring().take(position) {
             Found::Lines(stretch, from) => {
+                self.member.ring().count_lag(&stretch, self.joined);
                 if let Some(place) = stretch.last() {
                     self.reach(place);
                 }

@@ -44,26 +44,25 @@ pub struct Limits {
     pub followers_per_container: usize,
 }
 
-/// Too much is read or followed; the text says what.
+/// Too much is read or followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("Too many {0}; try again later.")]
-pub struct Busy(pub &'static str);
-
-const READERS: &str = "logs are being read";
+pub enum Busy {
+    /// Logs that are read; these end sooner than clients leave.
+    #[error("Too many logs are being read; try again later.")]
+    Readers,
+    /// Clients.
+    #[error("Too many clients follow logs; try again later.")]
+    Followers,
+}
 
 impl Busy {
-    fn refuse(kind: &'static str, what: &'static str) -> Self {
-        counter!(metric::LOG_REFUSALS, "what" => kind).increment(1);
-        Self(what)
-    }
-
-    pub(super) fn of_readers() -> Self {
-        Self::refuse("readers", READERS)
-    }
-
-    /// Whether it is logs that are read; they end sooner than clients leave.
-    pub(super) fn is_of_readers(&self) -> bool {
-        self.0 == READERS
+    /// Counts a request that is refused for this.
+    pub fn count(self) {
+        let what = match self {
+            Self::Readers => "readers",
+            Self::Followers => "followers",
+        };
+        counter!(metric::LOG_REFUSALS, "what" => what).increment(1);
     }
 }
 
@@ -138,7 +137,7 @@ impl Source {
     pub fn may_read(&self) -> Result<OwnedSemaphorePermit, Busy> {
         Arc::clone(&self.readers)
             .try_acquire_owned()
-            .map_err(|_| Busy::of_readers())
+            .map_err(|_| Busy::Readers)
     }
 }
 
@@ -246,7 +245,7 @@ impl Hub {
     pub(super) fn may_follow(&self, many: usize) -> Result<(), Busy> {
         let limits = &self.shared.limits;
         if many > limits.readers - reserve(limits) {
-            return Err(Busy::of_readers());
+            return Err(Busy::Readers);
         }
         Ok(())
     }
@@ -270,7 +269,7 @@ impl Hub {
         if hub.followers.load(Ordering::Relaxed) >= limits.followers
             || own >= limits.followers_per_container
         {
-            return Err(Busy::refuse("followers", "clients follow logs"));
+            return Err(Busy::Followers);
         }
         let shelf = match &known {
             Some(shelf) if !shelf.feed.ring.has_ended() => Arc::clone(shelf),

@@ -132,13 +132,23 @@ impl<S> Lines<S> {
         begun.filter_map(Part::time).min()
     }
 
-    /// The line of this source that began at this time and has not ended, as if the log ended here.
-    pub fn open_at(&self, source: Source, time: i64) -> Option<Line> {
+    /// Whether a line of this source began at this time and has not ended.
+    pub fn is_open(&self, source: Source, time: i64) -> bool {
+        self.open_part(source, time).is_some()
+    }
+
+    fn open_part(&self, source: Source, time: i64) -> Option<&Part> {
         let mut parts = [&self.stdout, &self.stderr].into_iter();
-        let part = parts.find(|part| part.source == source && part.time() == Some(time))?;
-        Some(Line {
+        parts.find(|part| part.source == source && part.time() == Some(time))
+    }
+
+    /// That line as if the log ended here, if `len` bytes of text are here then.
+    pub fn open_at(&self, source: Source, time: i64, len: usize) -> Option<Line> {
+        let part = self.open_part(source, time)?;
+        let bytes = part.finished(&part.buf);
+        (bytes.len() == part.stamp + len).then(|| Line {
             source,
-            bytes: Bytes::copy_from_slice(&part.buf),
+            bytes: Bytes::copy_from_slice(bytes),
             stamp: part.stamp,
             continued: part.continued,
             more: false,
@@ -335,10 +345,14 @@ impl Part {
         line
     }
 
+    /// What a line is where these bytes are all of it.
+    fn finished<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        let end = bytes.strip_suffix(b"\r");
+        end.filter(|_| self.tty).unwrap_or(bytes)
+    }
+
     fn finish(&mut self, mut bytes: Bytes) -> Line {
-        if self.tty && bytes.ends_with(b"\r") {
-            bytes.truncate(bytes.len() - 1);
-        }
+        bytes.truncate(self.finished(&bytes).len());
         Line {
             source: self.source,
             bytes,

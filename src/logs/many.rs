@@ -205,7 +205,7 @@ impl Many {
             if !seen.insert(after.id()) {
                 return Err(OpenError::Twice);
             }
-            if look.ids.iter().any(|id| after.is_of(id)) {
+            if after.is_of_nobody() || look.ids.iter().any(|id| after.is_of(id)) {
                 continue;
             }
             let is_gone = finder.hub.source().is_gone(after).await;
@@ -265,7 +265,8 @@ impl Many {
                 self.say_place();
                 continue;
             }
-            let left = self.until.left().filter(|_| self.are_all_live());
+            let left = self.until.left();
+            let left = left.filter(|_| self.are_all_live() && !self.is_one_ending());
             let look = self.look.unwrap_or_else(far);
             tokio::select! {
                 // First, since logs that are written all the time would never let it have its turn.
@@ -295,6 +296,12 @@ impl Many {
     fn close(&mut self) {
         self.ended = true;
         self.out.extend_from_slice(CLOSE);
+    }
+
+    /// Whether one has stopped, and its last words may be still to come.
+    fn is_one_ending(&self) -> bool {
+        let mut members = self.members.values();
+        members.any(Member::is_ending)
     }
 
     fn are_all_live(&self) -> bool {

@@ -2,6 +2,7 @@
 
 use std::{
     future::poll_fn,
+    num::NonZeroU32,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -322,8 +323,9 @@ impl Reading {
     /// Last words without a newline do not end before their source says more, which may be never. Whoever has got them has
     /// all that was written before them.
     fn find_begun(&mut self) {
-        if let Some(sought) = self.sought.filter(|sought| sought.open.is_some())
-            && let Some(begun) = self.lines.open_at(sought.source, sought.stamp)
+        if let Some(sought) = self.sought
+            && let Some(len) = sought.open
+            && let Some(begun) = self.open_at(&sought, len)
         {
             let place = self.places.clone().next(&begun, None);
             if sought.is(&place) {
@@ -333,12 +335,19 @@ impl Reading {
         }
     }
 
+    fn open_at(&self, place: &Place, len: NonZeroU32) -> Option<Line> {
+        let len = usize::try_from(len.get()).ok()?;
+        self.lines.open_at(place.source, place.stamp, len)
+    }
+
     /// Whether the line that is sought is not looked for beyond the one at `place`.
     fn gives_up(&self, sought: &Place, place: &Place) -> bool {
         match self.search {
             // A line that the client got without its end comes later here than what was written after it.
             Search::Since | Search::All => {
-                (self.follow || sought.open.is_some()) && sought.is_passed_by(place)
+                let ends = self.follow || sought.open.is_some();
+                ends && sought.is_passed_by(place)
+                    && !self.lines.is_open(sought.source, sought.stamp)
             }
             Search::First(many) => self.passed > many,
         }

@@ -147,6 +147,13 @@ impl State {
         self.first + self.stretches.len() as u64
     }
 
+    fn newest(&self) -> Option<Place> {
+        self.stretches
+            .iter()
+            .rev()
+            .find_map(|stretch| stretch.last())
+    }
+
     /// Whether the reader is too far ahead of all who take.
     fn is_full(&self) -> bool {
         self.pushed - self.taken > self.ahead()
@@ -312,6 +319,11 @@ impl Ring {
         self.state().ended.is_some()
     }
 
+    /// Counts how late a follower, who is here since then, has got a stretch.
+    pub fn count_lag(&self, stretch: &Stretch, joined: Instant) {
+        self.lag.record(stretch.age().min(joined.elapsed()));
+    }
+
     /// Lets the task that calls take part. It must stay on its runtime.
     pub fn join(&self) -> Listener {
         Listener {
@@ -343,8 +355,6 @@ impl Ring {
             state.take_up_to(position.stretch);
             self.taken.notify_one();
         }
-        drop(state);
-        self.lag.record(stretch.age());
         Found::Lines(stretch, line)
     }
 
@@ -404,16 +414,19 @@ impl Ring {
         let next = state.next();
         state.take_up_to(next);
         self.taken.notify_one();
-        let newest = state
-            .stretches
-            .iter()
-            .rev()
-            .find_map(|stretch| stretch.last());
+        let newest = state.newest();
         let is_passed = |last: Place| last.stamp >= place.stamp && !last.counts_before(place);
         if newest.is_some_and(is_passed) {
             return Sought::Unknown;
         }
         Sought::NotYet
+    }
+
+    /// Whether all lines that it has had are known to be older than the one at `place`.
+    pub fn is_before(&self, place: &Place) -> bool {
+        let state = self.state();
+        let is_older = |newest: Place| newest.stamp < place.stamp;
+        state.newest().is_some_and(is_older) && !state.steps.hold(place.stamp)
     }
 
     /// The position before the last `many` lines and the place of the line before it, if all of these are
@@ -453,6 +466,18 @@ impl Ring {
             line: 0,
         };
         (state.is_whole && state.first == 0).then_some(begin)
+    }
+
+    /// The position before the oldest line and its time, if the line at `place` is older.
+    pub fn first_behind(&self, place: &Place) -> Option<(Position, Nanos)> {
+        let state = self.state();
+        let mut stretches = state.stretches.iter().enumerate();
+        let (at, first) = stretches.find_map(|(at, stretch)| Some((at, stretch.lines.first()?)))?;
+        let position = Position {
+            stretch: state.first + at as u64,
+            line: 0,
+        };
+        (place.stamp < first.place.stamp).then_some((position, first.place.stamp))
     }
 
     /// The position before everything.
@@ -566,6 +591,31 @@ mod tests {
         }
         assert!(ring.find(&place(50 * SECOND)).is_some());
         assert!(ring.find(&place(40 * SECOND)).is_none());
+        let is_before = |seconds| ring.is_before(&place(seconds * SECOND));
+        assert!(is_before(61) && !is_before(60) && !is_before(40));
+    }
+
+    #[tokio::test]
+    async fn a_line_behind_which_the_clock_went_back_is_not_behind_all() {
+        let ring = Ring::new();
+        let mut places = Places::new(true);
+        for seconds in ["50", "10"] {
+            let stamp = format!("2024-01-01T00:00:{seconds}.000000000Z ");
+            let line = Line {
+                stamp: stamp.len(),
+                ..Line::bare(stamp)
+            };
+            let place = places.next(&line, None);
+            let stretch = Stretch::new(vec![Placed { line, place }]);
+            ring.push(stretch, RING).await;
+            assert_eq!(
+                ring.is_before(&Place {
+                    stamp: place.stamp + 1,
+                    ..place
+                }),
+                seconds == "50"
+            );
+        }
     }
 
     #[tokio::test]

@@ -189,7 +189,8 @@ impl Events {
                 let place = self.place();
                 return Some([COMMENT, &place].concat().into());
             }
-            let left = self.until.left().filter(|_| self.follower.is_live());
+            let left = self.until.left();
+            let left = left.filter(|_| self.follower.is_live() && !self.follower.ends_by_itself());
             let is_over = left == Some(Duration::ZERO);
             let step = tokio::select! {
                 // First, for the same reason.

@@ -83,6 +83,9 @@ pub fn rescue(cause: BoxError) -> Response<Body> {
             headers.insert(ALLOW, HeaderValue::from_static(methods));
         }
         Error::Busy(_) | Error::Crowded => {
+            if let Error::Busy(busy) = error {
+                busy.count();
+            }
             headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
         }
         _ => {}

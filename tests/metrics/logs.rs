@@ -1,5 +1,7 @@
 //! What followers of logs cost, in figures.
 
+use std::time::{Duration, Instant};
+
 use docker_ps_agent::telemetry::name::{
     CATCH_UPS, FOLLOWER_LAG, FOLLOWERS, LOG_READERS, LOG_REFUSALS, RING_BYTES,
 };
@@ -38,7 +40,20 @@ async fn of_followers_come_and_go_with_them() {
     let lag = |of: &str| samples.sum(&format!("{FOLLOWER_LAG}_{of}"), &[]);
     assert!(lag("count") >= 1.0, "some have taken it from the ring");
     assert!(lag("sum") < lag("count") * SOON.as_secs_f64());
-    drop(streams);
+    // Who comes later has not lagged for as long as the lines are there.
+    let second = Duration::from_secs(1);
+    let begun = Instant::now();
+    wait::until("time has passed", SOON, async || {
+        begun.elapsed() > 2 * second
+    })
+    .await;
+    let mut late = agent.sse("/containers/c/logs/stream?tail=1").await;
+    while late.next(SOON).await.unwrap().name() != "log" {}
+    let now = Samples::of(&agent).await;
+    let now = |of: &str| now.sum(&format!("{FOLLOWER_LAG}_{of}"), &[]);
+    assert!(now("count") > lag("count"), "it has taken it from the ring");
+    assert!(now("sum") - lag("sum") < 1.0);
+    drop((streams, late));
     for gauge in [FOLLOWERS, LOG_READERS, RING_BYTES] {
         becomes(&agent, gauge, &[], 0.0).await;
     }

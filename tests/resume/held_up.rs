@@ -9,9 +9,9 @@ use crate::contract::host::{Host, text};
 use crate::support::wait::{SOON, until};
 
 /// Writes so many lines of a KB as fast as it can once it is told to: more than all buffers on the way hold.
-const LINES: usize = 30_000;
+pub const LINES: usize = 30_000;
 
-fn script(then: &str) -> String {
+pub fn script(then: &str) -> String {
     format!(
         "pad=$(printf '%01000d' 0); echo begin; while [ ! -e /go ]; do sleep 0.05; done; \
          i=1; while [ $i -le {LINES} ]; do echo $i $pad; i=$((i+1)); done; {then}"
@@ -19,16 +19,16 @@ fn script(then: &str) -> String {
 }
 
 /// The numbers that the lines begin with.
-fn numbers(lines: &[String]) -> Vec<usize> {
+pub fn numbers(lines: &[String]) -> Vec<usize> {
     let numbers = lines.iter().filter_map(|line| text(line).split_once(' '));
     numbers.map(|(number, _)| number.parse().unwrap()).collect()
 }
 
-async fn begin(host: &Host, name: &str) {
+pub async fn begin(host: &Host, name: &str) {
     host.engine.docker(&["exec", name, "touch", "/go"]).await;
 }
 
-async fn is_written(host: &Host, name: &str, number: usize) {
+pub async fn is_written(host: &Host, name: &str, number: usize) {
     until("all is written", SOON, async || {
         let last = host.engine.docker(&["logs", "--tail", "1", name]).await;
         last.starts_with(&format!("{number} "))

@@ -1,10 +1,14 @@
 //! The cursors of streams of many logs.
 
+use serde_json::json;
+
 use super::{Client, assert_same};
 use crate::contract::host::{Host, text};
 use crate::metrics::samples::becomes;
 use crate::support::agent::Agent;
 use crate::support::dockerd::RealEngine;
+use crate::support::fixture::{ID, agent_on, engine_with_log};
+use crate::support::scripted::{Answer, STDOUT, frame, line};
 use crate::support::wait::SOON;
 
 const GAPS: &str = "docker_ps_agent_log_gaps_total";
@@ -36,6 +40,51 @@ async fn goes_on_where_it_was_in_the_midst_of_what_was_written_before() {
     for name in ["midst-a", "midst-b"] {
         host.engine.remove(name).await;
     }
+}
+
+/// What has no container yet tells a place too.
+#[tokio::test]
+async fn goes_on_where_there_was_no_container_yet() {
+    let host = Host::start().await;
+    let path = "/logs/stream?label=many%3Dnobody";
+    let mut client = Client::default();
+    let mut stream = client.open(&host.agent, path).await;
+    client.cursor = Some(stream.id(SOON).await);
+    drop(stream);
+    let label = ["--label", "many=nobody"];
+    host.ran("nobody", &label, "for i in $(seq 300); do echo $i; done")
+        .await;
+    let mut stream = client.open(&host.agent, path).await;
+    client.take(&mut stream, 300).await;
+    assert_eq!(text(&client.lines[0]), "1");
+    assert_eq!(client.gaps, 0);
+    host.engine.remove("nobody").await;
+}
+
+/// A client that came back with the place in one log only would be given all of the other.
+#[tokio::test]
+async fn tells_no_place_before_it_is_known_in_all() {
+    let ids = [ID.to_owned(), ID.replace('4', "5")];
+    let list: Vec<_> = ids.iter().map(|id| json!({ "Id": id })).collect();
+    let state = json!({ "Running": true, "StartedAt": "2024-01-01T00:00:00Z" });
+    let engine = engine_with_log(Answer::hang_body(""))
+        .route("GET", "/containers/json", Answer::json(200, json!(list)))
+        .route_fn("GET", "/containers/*/json", move |request| {
+            let facts = json!({ "Id": request.segment(1), "Config": {}, "State": state });
+            Answer::json(200, facts)
+        })
+        .route_fn("GET", "/containers/*/logs", |request| {
+            let has_lines = request.segment(1) == ID && !request.query.contains("follow=1");
+            match has_lines {
+                true => Answer::bytes(200, frame(STDOUT, line(1, "one"))),
+                false => Answer::hang_body(""),
+            }
+        });
+    let engine = engine.start().await;
+    let agent = agent_on(&engine).await;
+    let mut stream = agent.sse("/logs/stream?all=true&tail=all").await;
+    stream.comment(2 * SOON).await;
+    assert_eq!(stream.last_id(), None);
 }
 
 #[tokio::test]

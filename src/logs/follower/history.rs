@@ -1,6 +1,6 @@
 //! What a follower reads from the engine: what was written before, and what the ring no longer has.
 
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -12,7 +12,7 @@ use crate::{
         cursor::Cursor,
         place::Place,
         reading::{From, Next, Reading, Times},
-        ring::Ended,
+        ring::{Ended, Sought},
         stretch::Gap,
         turn::Turn,
     },
@@ -165,7 +165,7 @@ impl Follower {
     /// Bears a failed read and tries again later, or not.
     fn bear(&mut self, error: LogError, from: From, aim: Aim) -> Option<Step> {
         if error.says_gone() {
-            return Some(Step::End(Ended::Closed));
+            return self.go_on_without_log();
         }
         if !self.patience.bears(&error) {
             return Some(Step::End(Ended::Failed(Arc::new(error))));
@@ -173,6 +173,37 @@ impl Follower {
         self.want_at(Instant::now() + self.pause, from, aim);
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         None
+    }
+
+    /// Goes on with what the ring holds of a log that is gone, as its container is.
+    fn go_on_without_log(&mut self) -> Option<Step> {
+        let Some(place) = self.at else {
+            return Some(Step::End(Ended::Closed));
+        };
+        let ring = self.member.ring();
+        let how = match ring.seek(&place) {
+            Sought::Here(position) => {
+                self.phase = Phase::Live(position);
+                return None;
+            }
+            Sought::NotYet if !place.is_ahead() => {
+                self.phase = Phase::Seeking(false);
+                return None;
+            }
+            Sought::End(how) => how,
+            Sought::NotYet | Sought::Unknown => Ended::Closed,
+        };
+        let Some((position, first)) = ring.first_behind(&place) else {
+            return Some(self.end_with_ring(how));
+        };
+        self.phase = Phase::Live(position);
+        let is_told = mem::replace(&mut self.is_gone, true);
+        (!is_told).then(|| {
+            Step::Gap(Gap {
+                after: Cursor::new(&self.facts.id, place),
+                before: Some(first),
+            })
+        })
     }
 
     /// Opens a read that is due.

@@ -12,7 +12,7 @@ use tokio::{
 use super::{
     super::{
         follower::{FollowError, Follower, Start},
-        hub::{Hub, Membership},
+        hub::{Busy, Hub, Membership},
         place::{Nanos, Place},
         reading::Times,
     },
@@ -168,9 +168,7 @@ impl Finder {
             let opened = Follower::open(&self.hub, facts.clone(), start.clone(), false, true).await;
             drop(slot);
             match opened {
-                Err(FollowError::Busy(busy))
-                    if busy.is_of_readers() && (patient || Instant::now() < end) =>
-                {
+                Err(FollowError::Busy(Busy::Readers)) if patient || Instant::now() < end => {
                     let end = end.max(Instant::now() + TRY_AGAIN);
                     // Either way it is told by the next try.
                     let _ = timeout_at(end, self.hub.has_room()).await;

@@ -88,6 +88,16 @@ impl Member {
         }
     }
 
+    /// Whether it did not run when it was last followed, and that has not ended.
+    pub(super) fn is_ending(&self) -> bool {
+        !self.facts.state.running && !matches!(self.state, State::Past | State::Stopped)
+    }
+
+    /// Whether it is not known yet where the client is to begin in it, if it is to be merged with others.
+    pub(super) fn is_to_begin(&self) -> bool {
+        self.merges && !self.live && self.at.is_none() && self.first.is_none()
+    }
+
     /// Keeps lines until it is their turn.
     pub(super) fn hold(&mut self, follower: Follower, stretch: Arc<Stretch>, from: usize) {
         if self.at.is_none() {

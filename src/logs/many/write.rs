@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     super::{
         batch::json_string,
-        cursor::write_cursor,
+        cursor::{Cursor, write_cursor},
         sse::gap_data,
         stretch::{Gap, Placed},
     },
@@ -20,6 +20,7 @@ impl Many {
     /// Sends lines of one container, each with a cursor of all.
     pub(super) fn send(&mut self, id: &str, lines: &[Placed]) {
         let others = self.cursors_but(Some(id));
+        let others = others.as_deref();
         let Some(member) = self.members.get_mut(id) else {
             return;
         };
@@ -37,9 +38,13 @@ impl Many {
                 continue;
             };
             let out = &mut self.out;
-            write!(out, "event: log\nid: {others}").expect("a buffer takes everything");
-            write_cursor(out, id, place).expect("a buffer takes everything");
-            out.extend_from_slice(b"\ndata: {\"log\":");
+            out.extend_from_slice(b"event: log\n");
+            if let Some(others) = others {
+                write!(out, "id: {others}").expect("a buffer takes everything");
+                write_cursor(out, id, place).expect("a buffer takes everything");
+                out.extend_from_slice(b"\n");
+            }
+            out.extend_from_slice(b"data: {\"log\":");
             json_string(&line.bytes, out);
             if line.continued {
                 out.extend_from_slice(b",\"continued\":true");
@@ -57,13 +62,23 @@ impl Many {
 
     /// Writes where the client is in all logs. Without data it is no event, but a client that comes back goes on there.
     pub(super) fn say_place(&mut self) {
-        if let Some(all) = self.cursors_but(None).strip_suffix(',') {
-            write!(self.out, "id: {all}\n\n").expect("a buffer takes everything");
-        }
+        let Some(all) = self.cursors_but(None) else {
+            return;
+        };
+        let written = match all.strip_suffix(',') {
+            Some(all) => write!(self.out, "id: {all}\n\n"),
+            None => write!(self.out, "id: {}\n\n", Cursor::of_nobody()),
+        };
+        written.expect("a buffer takes everything");
     }
 
-    /// The cursors of all containers but this one, with a comma behind each.
-    fn cursors_but(&self, id: Option<&str>) -> String {
+    /// The cursors of all containers but this one, with a comma behind each. None while a client that came back with them
+    /// would be given more than it wanted: it is not known yet where it is to begin.
+    fn cursors_but(&self, id: Option<&str>) -> Option<String> {
+        let mut members = self.members.iter();
+        if members.any(|(other, member)| Some(&**other) != id && member.is_to_begin()) {
+            return None;
+        }
         let mut cursors = String::new();
         for (other, member) in &self.members {
             let is_written = Some(&**other) != id
@@ -74,7 +89,7 @@ impl Many {
                 cursors.push(',');
             }
         }
-        cursors
+        Some(cursors)
     }
 
     /// Writes who came or went.

@@ -1,0 +1,66 @@
+//! Containers that are removed before all of their clients have read their logs.
+
+use super::Client;
+use super::held_up::{LINES, begin, is_written, numbers, script};
+use crate::contract::host::Host;
+use crate::support::client::EventStream;
+
+/// Takes what comes until the stream ends; how many lines had come when a gap was told, if one was.
+async fn rest(client: &mut Client, stream: &mut EventStream) -> Option<usize> {
+    let mut gap = None;
+    while let lines = client.lines.len()
+        && client.gaps == 0
+    {
+        client.take(stream, 1).await;
+        match client.gaps {
+            0 if client.lines.len() == lines => return None,
+            0 => {}
+            _ => gap = Some(lines),
+        }
+    }
+    client.take(stream, usize::MAX / 2).await;
+    gap
+}
+
+/// Whoever is behind gets what the others have got last, and is told that there was more.
+#[tokio::test]
+async fn who_is_behind_then_gets_what_is_left() {
+    let host = Host::start().await;
+    host.engine.run("gone", &[], &script("sleep 600")).await;
+    let path = "/containers/gone/logs/stream?tail=1";
+    let (mut slow, mut fast) = (Client::default(), Client::default());
+    let mut unread = slow.open(&host.agent, path).await;
+    slow.take(&mut unread, 1).await;
+    let mut stream = fast.open(&host.agent, path).await;
+    fast.take(&mut stream, 1).await;
+    begin(&host, "gone").await;
+    fast.take(&mut stream, LINES).await;
+    host.engine.remove("gone").await;
+    let gap = rest(&mut slow, &mut unread).await;
+    let numbers = numbers(&slow.lines);
+    let gap = gap.expect("lines are missing") - 1;
+    assert!(numbers[..gap].iter().copied().eq(1..=gap));
+    assert!(numbers[gap..].iter().copied().eq(numbers[gap]..=LINES));
+    assert!(numbers.len() < LINES);
+    assert_eq!(slow.gaps, 1);
+}
+
+/// Its reader had stopped at the engine for it, and cannot go on.
+#[tokio::test]
+async fn who_has_held_up_the_reader_is_told_that_the_end_is_missing() {
+    let host = Host::start().await;
+    let options = ["--log-opt", "max-size=8m", "--log-opt", "max-file=10"];
+    host.engine.run("cut", &options, &script("sleep 600")).await;
+    let mut client = Client::default();
+    let path = "/containers/cut/logs/stream?tail=1";
+    let mut stream = client.open(&host.agent, path).await;
+    client.take(&mut stream, 1).await;
+    begin(&host, "cut").await;
+    is_written(&host, "cut", LINES).await;
+    host.engine.remove("cut").await;
+    let gap = rest(&mut client, &mut stream).await;
+    let numbers = numbers(&client.lines);
+    assert_eq!(gap, Some(client.lines.len()), "{} lines", numbers.len());
+    assert!(numbers.iter().copied().eq(1..=numbers.len()));
+    assert!(numbers.len() < LINES);
+}
