@@ -5,14 +5,10 @@ WORKDIR /build
 # All at once: a layer of dependencies alone needs stand-ins for every target of the manifest, and one that is not
 # rebuilt ships as an agent that does nothing and passes its health check.
 COPY . .
-# The C library goes into the binary, since the final image has none. With --target the flag spares build scripts and
-# procedural macros, which have to stay dynamic.
-# Kernels for ARM have pages of 4, 16 or 64 KiB, and an allocator made for large ones runs on all.
-RUN target="$(uname -m)-unknown-linux-gnu" \
-    && case "$target" in aarch64-*) export JEMALLOC_SYS_WITH_LG_PAGE=16 ;; esac \
-    && RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --target "$target" \
+RUN tests/setup.sh train \
+    && agent="$(deploy/build.sh)" \
     && mkdir -p /image/bin \
-    && cp "target/$target/release/docker-ps-agent" /image/bin/ \
+    && cp "$agent" /image/bin/ \
     # `docker exec … cat /app/data/_auth.key` is documented; under this name the agent is that program.
     && ln -s docker-ps-agent /image/bin/cat
 

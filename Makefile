@@ -17,14 +17,15 @@ run: ## build and run the agent on a Docker engine, a private one if there is no
 	@deploy/local/run.sh
 
 test: ## run every test, against a real engine and real proxies
-	@tests/setup.sh build engine deploy
+	@tests/setup.sh build engine deploy train
 	@cargo fetch --locked
 	@tests/isolated.sh cargo test --workspace --locked $(ARGS)
 
-bench: ## measure; BENCHES names the bench targets; all are run, and it fails where one is over its limit
-	@tests/setup.sh build engine load
+bench: ## measure what the image holds; BENCHES names the bench targets; all are run, and it fails where one is over its limit
+	@tests/setup.sh build engine load train
 	@cargo fetch --locked
-	@tests/isolated.sh cargo bench --locked --no-fail-fast $(BENCHES:%=--bench %) $(ARGS)
+	@DOCKER_PS_AGENT=$$(tests/isolated.sh deploy/build.sh) && export DOCKER_PS_AGENT && \
+		tests/isolated.sh cargo bench --locked --no-fail-fast $(BENCHES:%=--bench %) $(ARGS)
 
 fuzz: ## fuzz each of FUZZ_TARGETS for FUZZ_SECONDS; see fuzz/Cargo.toml
 	@tests/setup.sh build fuzz
@@ -37,4 +38,4 @@ lint: ## rustfmt, clippy, rustdoc, shellcheck; warnings are errors
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	CARGO_TARGET_DIR=target cargo clippy --manifest-path fuzz/Cargo.toml --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
-	shellcheck .ci/run deploy/local/run.sh tests/*.sh
+	shellcheck .ci/run deploy/*.sh deploy/local/run.sh tests/*.sh

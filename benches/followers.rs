@@ -42,7 +42,10 @@ use tokio::{
 
 use crate::{
     report::{MIB, mib},
-    support::{agent::Agent, dockerd::RealEngine},
+    support::{
+        agent::{Agent, program},
+        dockerd::RealEngine,
+    },
 };
 
 const CONTAINERS: usize = 10;
@@ -127,10 +130,7 @@ async fn main() -> ExitCode {
         .docker_host(engine.docker_host())
         .env("RUST_LOG", "warn,docker_ps_agent::server=info")
         .program("prlimit")
-        .args_before(&[
-            "--nofile=20000:20000",
-            env!("CARGO_BIN_EXE_docker-ps-agent"),
-        ]);
+        .args_before(&["--nofile=20000:20000", program().to_str().unwrap()]);
     let agent = Arc::new(builder.start().await);
     assert_eq!(agent.get("/containers/ticker-0/logs").await.status, 200);
     let before = agent.rss_bytes();

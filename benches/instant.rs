@@ -26,11 +26,21 @@ pub(crate) struct Instant {
 
 impl Instant {
     /// Starts it, on this core if one is given, with these answers for every list and every inspect, as the real engine wrote
-    /// them.
+    /// them. Every log has a hundred lines.
     pub(crate) fn start(list: &[u8], inspect: &[u8], core: Option<usize>) -> Self {
+        Self::with_logs(list, inspect, 100, core)
+    }
+
+    /// The same where every log has so many lines, and who follows it gets as many again.
+    pub(crate) fn with_logs(list: &[u8], inspect: &[u8], lines: u32, core: Option<usize>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("list"), list).unwrap();
         fs::write(folder.path().join("inspect"), inspect).unwrap();
+        let frames = |second| (0..lines).flat_map(move |number| frame(second, number));
+        let log: Vec<u8> = frames(0).collect();
+        let followed: Vec<u8> = log.iter().copied().chain(frames(1)).collect();
+        fs::write(folder.path().join("log"), log).unwrap();
+        fs::write(folder.path().join("followed"), followed).unwrap();
         let program = std::env::current_exe().unwrap();
         let mut command = match core {
             Some(core) => {
@@ -84,6 +94,14 @@ struct Answers {
     unknown: Vec<u8>,
 }
 
+/// A line of a log, as the engine sends it.
+fn frame(second: u32, number: u32) -> Vec<u8> {
+    let line =
+        format!("2030-01-01T00:00:0{second}.{number:09}Z line {number} of a log, of some length\n");
+    let length = u32::try_from(line.len()).unwrap().to_be_bytes();
+    [&[1, 0, 0, 0], &length[..], line.as_bytes()].concat()
+}
+
 const HEAD: &str = "HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Type: application/json\r\n\
                     Docker-Experimental: false\r\nOstype: linux\r\nServer: Docker/20.10.24 (linux)\r\n\
                     Date: Tue, 01 Jan 2030 00:00:00 GMT\r\n";
@@ -102,9 +120,6 @@ impl Answers {
             );
             [head.as_bytes(), body, b"\r\n", end].concat()
         };
-        let line = b"2030-01-01T00:00:00.000000000Z a line of a log, of some length\n";
-        let length = u32::try_from(line.len()).unwrap().to_be_bytes();
-        let frame = [&[1, 0, 0, 0], &length[..], line].concat();
         let end = b"0\r\n\r\n";
         let event = b"{\"Type\":\"container\",\"Action\":\"start\",\"Actor\":{\"ID\":\"a\",\"Attributes\":{}},\
                       \"scope\":\"local\",\"time\":1893456000,\"timeNano\":1893456000000000000}\n";
@@ -112,8 +127,8 @@ impl Answers {
             ping: sized(b"OK"),
             list: chunked(&fs::read(folder.join("list"))?, end),
             inspect: chunked(&fs::read(folder.join("inspect"))?, end),
-            log: chunked(&frame.repeat(100), end),
-            followed: chunked(&frame, b""),
+            log: chunked(&fs::read(folder.join("log"))?, end),
+            followed: chunked(&fs::read(folder.join("followed"))?, b""),
             happened: sized(event),
             happens: chunked(event, b""),
             done: b"HTTP/1.1 204 No Content\r\n\r\n".into(),

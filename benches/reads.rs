@@ -40,7 +40,7 @@ use crate::{
     measure::{Asking, Server, What, measure, print, title},
     proxies::Proxy,
     support::{
-        agent::{Agent, AgentBuilder},
+        agent::{Agent, AgentBuilder, program},
         dockerd::{IMAGE, RealEngine},
     },
 };
@@ -197,9 +197,10 @@ async fn at_once(list: &[u8], inspect: &[u8], ids: &[String]) -> Vec<report::Row
 
     let engine = Instant::start(list, inspect, Some(1));
     let host = format!("unix://{}", engine.socket().display());
-    let program = env!("CARGO_BIN_EXE_docker-ps-agent");
+    let program = program();
     let builder = quiet(host).program("taskset");
-    let agent = builder.args_before(&["-c", "0", program]).start().await;
+    let pinned = ["-c", "0", program.to_str().unwrap()];
+    let agent = builder.args_before(&pinned).start().await;
     let nginx = Proxy::nginx(&engine.socket(), &agent.key, Some(0));
     let haproxy = Proxy::haproxy(&engine.socket(), &agent.key, Some(0));
     let own = Server::own_answer(&nginx, &agent.key);

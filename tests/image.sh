@@ -29,7 +29,7 @@ base=$(sed -n 's/^ARG RUST_IMAGE=//p' Dockerfile)
 system_files() {
     local path
     apt-cache depends --recurse --installed --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces \
-        --no-enhances dash coreutils diffutils gcc grep libc6-dev make mawk sed | grep '^[a-z]' | sort -u |
+        --no-enhances bash dash coreutils diffutils findutils gcc grep libc6-dev make mawk sed | grep '^[a-z]' | sort -u |
         xargs dpkg-query --listfiles |
         grep -v -E '^/usr/share/(doc|man|info|locale|lintian|bug)/|^/etc/|/[^/]*lto-dump|/lto1$|/lib(a|l|t|ub)san' |
         # Paths through the folders that are now links would make folders of these links.
@@ -45,7 +45,7 @@ system_files() {
 
 host() { rustc -vV | sed -n 's/^host: //p'; }
 
-# The compiler, cargo and the standard library; the rest of a toolchain is documentation and further tools.
+# The compiler and what is its own, cargo, the standard library; the rest of a toolchain is documentation and further tools.
 toolchain_files() {
     find "$1"/bin/{rustc,cargo} "$1"/lib/*.so* "$1/lib/rustlib/$(host)" -type f -o -type l
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing: tests/setup.sh GROUP…
-# Groups: build (linker, certificates), lint, engine (dockerd, busybox), deploy (what the files below deploy/ are for), fuzz, load.
+# Groups: build (linker, certificates), lint, engine (dockerd, busybox), deploy (what the files below deploy/ are for), fuzz,
+# load (what is measured beside the agent), train (what deploy/build.sh needs).
 # Quick when nothing is missing: it looks for the programs, and asks the package manager only for those it did not find.
 set -euo pipefail
 
@@ -24,7 +25,7 @@ need() {
     done
 }
 
-for group in "${@:?name at least one group: build lint engine deploy fuzz load}"; do
+for group in "${@:?name at least one group: build lint engine deploy fuzz load train}"; do
     case $group in
     build)
         command -v cargo >/dev/null || {
@@ -76,6 +77,13 @@ for group in "${@:?name at least one group: build lint engine deploy fuzz load}"
     load)
         need nginx nginx
         need haproxy haproxy
+        ;;
+    train)
+        # It reads what this compiler writes, and no other does.
+        find "$(rustc --print sysroot)/lib/rustlib" -name llvm-profdata | grep -q . || {
+            say "installing the Rust component llvm-tools"
+            rustup component add llvm-tools >&2
+        }
         ;;
     *)
         say "no group '$group'"

@@ -20,8 +20,8 @@ const SOCKET: &str = "/var/run/docker.sock:/var/run/docker.sock";
 
 const MAX_SIZE: u64 = 12_000_000;
 
-/// A release build with link-time optimization on two cores, which other tests use too.
-const BUILD_TIME: Duration = Duration::from_secs(1200);
+/// Two release builds with link-time optimization on two cores, which other tests use too.
+const BUILD_TIME: Duration = Duration::from_secs(2400);
 
 /// An engine whose containers can publish ports, with the image.
 async fn engine_with_image() -> RealEngine {

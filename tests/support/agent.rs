@@ -41,12 +41,18 @@ pub struct AgentBuilder {
     data: Arc<TempDir>,
 }
 
+/// The agent's: the one that `DOCKER_PS_AGENT` names, as the image holds it, or the one that was built with the tests.
+pub fn program() -> OsString {
+    std::env::var_os("DOCKER_PS_AGENT")
+        .unwrap_or_else(|| env!("CARGO_BIN_EXE_docker-ps-agent").into())
+}
+
 impl Agent {
     /// An agent on free ports of 127.0.0.1 with JSON logs and a data folder of its own.
     pub fn builder() -> AgentBuilder {
         let data = tempfile::tempdir().unwrap();
         let builder = AgentBuilder {
-            program: env!("CARGO_BIN_EXE_docker-ps-agent").into(),
+            program: program(),
             args: Vec::new(),
             env: BTreeMap::new(),
             current_dir: None,
