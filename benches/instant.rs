@@ -97,7 +97,7 @@ struct Answers {
 /// A line of a log, as the engine sends it.
 fn frame(second: u32, number: u32) -> Vec<u8> {
     let line =
-        format!("2030-01-01T00:00:0{second}.{number:09}Z line {number} of a log, of some length\n");
+        format!("2020-01-01T00:00:0{second}.{number:09}Z line {number} of a log, of some length\n");
     let length = u32::try_from(line.len()).unwrap().to_be_bytes();
     [&[1, 0, 0, 0], &length[..], line.as_bytes()].concat()
 }

@@ -9,11 +9,8 @@ use crate::{
     support::{agent::Agent, wait::SOON},
 };
 
-/// How long connections last.
-const ROUND: Duration = Duration::from_secs(5);
-
 /// Requests that are answered at once, over and over, until `end`; how many there were.
-async fn ask(agent: Arc<Agent>, end: Instant) -> u64 {
+async fn ask(agent: Arc<Agent>, end: Instant, round: Duration) -> u64 {
     let mut paths: Vec<String> = [
         "/",
         "/containers",
@@ -37,8 +34,8 @@ async fn ask(agent: Arc<Agent>, end: Instant) -> u64 {
     while Instant::now() < end {
         let (right, wrong) = (agent.key.clone(), "wrong".to_owned());
         for (key, connections, time, statuses) in [
-            (right, 32, ROUND, vec![200, 400, 404]),
-            (wrong, 4, ROUND / 50, vec![401]),
+            (right, 32, round, vec![200, 400, 404]),
+            (wrong, 4, round / 50, vec![401]),
         ] {
             let job = Job {
                 address: Address::Tcp(agent.client.address),
@@ -109,10 +106,10 @@ async fn poll(agent: Arc<Agent>, end: Instant) -> u64 {
     requests
 }
 
-/// All of these beside each other; how many requests there were.
-pub(crate) async fn ask_everything(agent: &Arc<Agent>, end: Instant) -> u64 {
+/// All of these beside each other, over connections that last for a `round`; how many requests there were.
+pub(crate) async fn ask_everything(agent: &Arc<Agent>, end: Instant, round: Duration) -> u64 {
     let (asked, followed, watched, polled) = tokio::join!(
-        tokio::spawn(ask(Arc::clone(agent), end)),
+        tokio::spawn(ask(Arc::clone(agent), end, round)),
         tokio::spawn(follow(Arc::clone(agent), end)),
         tokio::spawn(watch(Arc::clone(agent), end)),
         tokio::spawn(poll(Arc::clone(agent), end)),

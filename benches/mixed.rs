@@ -47,6 +47,9 @@ use crate::{
 const FIRST: Duration = Duration::from_secs(60);
 const ALL: Duration = Duration::from_secs(300);
 
+/// How long connections last.
+const ROUND: Duration = Duration::from_secs(5);
+
 #[tokio::main]
 async fn main() -> ExitCode {
     if load::is_called() || instant::is_called() {
@@ -68,7 +71,7 @@ async fn main() -> ExitCode {
     let begun = Instant::now();
     let end = begun + ALL;
     let asking = Arc::clone(&agent);
-    let asking = tokio::spawn(async move { ask_everything(&asking, end).await });
+    let asking = tokio::spawn(async move { ask_everything(&asking, end, ROUND).await });
     sleep_until(begun + FIRST).await;
     let first = agent.rss_bytes();
     // The last look is taken under load, as the first one.

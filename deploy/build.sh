@@ -21,16 +21,16 @@ agent=$folder/$host/release/docker-ps-agent
 # The C library goes into the binary, since the image has none. With --target the flags spare build scripts and procedural
 # macros, which have to stay dynamic and are not what is to be counted.
 build() {
-    RUSTFLAGS="-C target-feature=+crt-static $1" \
+    CARGO_ENCODED_RUSTFLAGS="-Ctarget-feature=+crt-static"$'\x1f'"$1" \
         cargo build --release --locked --target "$host" --target-dir "$folder" >&2
 }
 
 say "building one that counts"
-build "-C profile-generate=$folder/counts"
+build "-Cprofile-generate=$folder/counts"
 rm -rf "$folder/counts"
 say "training"
 DOCKER_PS_AGENT=$agent cargo test --locked --bench train >&2
 "$profdata" merge --output "$folder/profile" "$folder/counts"
 say "building"
-build "-C profile-use=$folder/profile"
+build "-Cprofile-use=$folder/profile"
 echo "$agent"

@@ -217,7 +217,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http_body_util::{BodyExt, Either, Empty, Full, StreamBody};
+    use http_body_util::{BodyExt, Either, Full, StreamBody};
     use tower::{ServiceExt, service_fn};
 
     type TestBody =
@@ -240,6 +240,10 @@ mod tests {
             cx: &mut Context<'_>,
         ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
             Pin::new(&mut self.0).poll_frame(cx)
+        }
+
+        fn is_end_stream(&self) -> bool {
+            self.0.is_end_stream()
         }
     }
 
@@ -293,7 +297,9 @@ mod tests {
             answer.into_body().collect().await.unwrap().to_bytes(),
             "text"
         );
-        let empty = Empty::<Bytes>::new();
-        assert!(empty.is_end_stream());
+        for text in ["", "text"] {
+            let answer = serve(&changed, Either::Left(Full::from(text))).await;
+            assert_eq!(answer.into_body().is_end_stream(), text.is_empty());
+        }
     }
 }

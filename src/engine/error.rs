@@ -1,6 +1,6 @@
 //! What can go wrong between the agent and an engine.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
 use middleware::BoxError;
@@ -22,6 +22,9 @@ pub enum Error {
     /// Nobody answers at the engine's address.
     #[error("the Docker Engine cannot be reached: {}", chain(.0.as_ref()))]
     Unreachable(Cause),
+    /// It did not answer within this time.
+    #[error("The Docker Engine is too slow: no answer within {} s.", .0.as_secs())]
+    Slow(Duration),
     /// The connection broke, or what came over it is no answer.
     #[error("the Docker Engine did not answer properly: {}", chain(.0.as_ref()))]
     Broken(Cause),
@@ -52,6 +55,7 @@ impl Error {
             Self::Refused { status, .. } if status.is_client_error() => "refused",
             Self::Refused { .. } => "failed",
             Self::Unreachable(_) => "unreachable",
+            Self::Slow(_) => "slow",
             Self::Broken(_) | Self::NotAnEngine => "broken",
         }
     }

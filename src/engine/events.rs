@@ -335,7 +335,7 @@ async fn read(feed: Arc<Feed>, begun: Nanos) {
         let answer = observe("events", async {
             timeout(HEAD, feed.raw.stream(&path))
                 .await
-                .unwrap_or_else(|_| Err(Error::broken("no answer to GET /events")))
+                .unwrap_or(Err(Error::Slow(HEAD)))
         });
         match answer.await {
             Ok(answer) => {

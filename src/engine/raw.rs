@@ -285,7 +285,7 @@ impl Raw {
         let answer = async { read_all(self.fetch(path).await?.into_body(), MAX_LIST).await };
         timeout(LIST, answer)
             .await
-            .unwrap_or_else(|_| Err(Error::broken(format!("no answer to GET {path}"))))
+            .unwrap_or(Err(Error::Slow(LIST)))
     }
 
     /// The answer to `GET path`, which may pause for as long as it likes.

@@ -203,8 +203,10 @@ impl Reader {
             }
             match read {
                 Ok(Read::ToItsEnd(rest)) => {
-                    let run = self.facts.state.clone();
+                    let (run, ended) = (self.facts.state.clone(), Instant::now());
                     if let Err(error) = self.look().await {
+                        // It may have been the engine that ended.
+                        self.is_cut = self.patience.was_tried_since(ended);
                         // They will not go on.
                         if let Some(rest) = rest {
                             self.push_rest(rest).await;
@@ -222,6 +224,8 @@ impl Reader {
                         if !self.goes_on(&ended).await? {
                             return Ok(());
                         }
+                    } else {
+                        self.is_cut = true;
                     }
                 }
                 Ok(Read::Missing(gap)) => {

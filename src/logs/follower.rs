@@ -233,7 +233,8 @@ impl Follower {
         }
     }
 
-    /// Whether it is going to end soon, with the container's last words, since that did not run when it began.
+    /// Whether it is going to end soon, with the container's last words: that did not run when it was looked at, before this
+    /// began.
     pub fn ends_by_itself(&self) -> bool {
         self.waits.is_none() && !self.facts.state.running
     }

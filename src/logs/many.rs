@@ -265,8 +265,13 @@ impl Many {
                 self.say_place();
                 continue;
             }
-            let left = self.until.left();
-            let left = left.filter(|_| self.are_all_live() && !self.is_one_ending());
+            let left = match self.are_all_live() {
+                true => {
+                    let is_one_ending = self.is_one_ending();
+                    self.until.left(is_one_ending)
+                }
+                false => None,
+            };
             let look = self.look.unwrap_or_else(far);
             tokio::select! {
                 // First, since logs that are written all the time would never let it have its turn.

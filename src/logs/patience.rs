@@ -37,6 +37,11 @@ impl Patience {
         self.failures <= FAILURES && !error.says_gone()
     }
 
+    /// Whether the engine has been away since then.
+    pub(super) fn was_tried_since(&self, time: Instant) -> bool {
+        self.away.is_some_and(|away| away >= time)
+    }
+
     /// The log goes on.
     pub(super) fn renew(&mut self) {
         self.failures = 0;
@@ -46,10 +51,8 @@ impl Patience {
 impl LogError {
     /// Whether the engine is away, and may come back.
     pub(super) fn is_outage(&self) -> bool {
-        matches!(
-            self,
-            Self::Open(engine::Error::Unreachable(_) | engine::Error::Broken(_))
-        )
+        use engine::Error::{Broken, Slow, Unreachable};
+        matches!(self, Self::Open(Unreachable(_) | Slow(_) | Broken(_)))
     }
 
     /// Whether the container does not exist any more.

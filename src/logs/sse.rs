@@ -189,8 +189,13 @@ impl Events {
                 let place = self.place();
                 return Some([COMMENT, &place].concat().into());
             }
-            let left = self.until.left();
-            let left = left.filter(|_| self.follower.is_live() && !self.follower.ends_by_itself());
+            let left = match self.follower.is_live() {
+                true => {
+                    let ends_by_itself = self.follower.ends_by_itself() && !self.is_past;
+                    self.until.left(ends_by_itself)
+                }
+                false => None,
+            };
             let is_over = left == Some(Duration::ZERO);
             let step = tokio::select! {
                 // First, for the same reason.

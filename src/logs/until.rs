@@ -10,12 +10,17 @@ use super::{place::SKEW, reading::Times, stretch::Placed};
 /// How long a line may be on its way from the container to the client, at most, while none of the same time comes.
 const ON_ITS_WAY: SignedDuration = SignedDuration::from_secs(1);
 
+/// How long the last words of a container that has stopped may take to be read.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
 /// The end of a stream: a while after its time, and after the last line that was early enough.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Until {
     time: Option<Timestamp>,
     /// When the last such line has come.
     came: Option<Instant>,
+    /// When the end had come, but for last words.
+    over: Option<Instant>,
 }
 
 /// Whether a line is so late that none behind it in its log is wanted up to `until`.
@@ -27,7 +32,11 @@ fn is_past(until: Timestamp, placed: &Placed) -> bool {
 impl Until {
     /// Up to `time`; without, the stream has no end.
     pub(super) fn new(time: Option<Timestamp>) -> Self {
-        Self { time, came: None }
+        Self {
+            time,
+            came: None,
+            over: None,
+        }
     }
 
     /// These lines have come, of what is written now. What was written long before does not show what is on its way.
@@ -50,8 +59,8 @@ impl Until {
         last.is_some_and(|(until, last)| is_past(until, last))
     }
 
-    /// How long it is until the end if nothing more comes, if there is one.
-    pub(super) fn left(&self) -> Option<Duration> {
+    /// How long it is until the end if nothing more comes, if there is one. What ends by itself is given some time for that.
+    pub(super) fn left(&mut self, ends_by_itself: bool) -> Option<Duration> {
         let time = self.time?.duration_since(Timestamp::now());
         let after_time = time.saturating_add(ON_ITS_WAY);
         let after_line = self.came.map(|came| {
@@ -59,7 +68,12 @@ impl Until {
             ON_ITS_WAY - quiet.unwrap_or(ON_ITS_WAY)
         });
         let left = after_time.max(after_line.unwrap_or(after_time));
-        Some(left.try_into().unwrap_or_default())
+        let left = Duration::try_from(left).unwrap_or_default();
+        if !left.is_zero() || !ends_by_itself {
+            return Some(left);
+        }
+        let over = *self.over.get_or_insert_with(Instant::now);
+        Some(LAST_WORDS.saturating_sub(over.elapsed()))
     }
 }
 
@@ -81,19 +95,20 @@ mod tests {
 
     #[test]
     fn waits_for_lines_that_are_on_their_way() {
-        assert_eq!(Until::new(None).left(), None);
+        assert_eq!(Until::new(None).left(false), None);
         let second = SignedDuration::from_secs(1);
         let time = Timestamp::now() - 2 * ON_ITS_WAY;
         let mut until = Until::new(Some(time));
-        assert_eq!(until.left(), Some(Duration::ZERO));
+        assert_eq!(until.left(false), Some(Duration::ZERO));
+        assert!(until.left(true).unwrap() > ON_ITS_WAY.unsigned_abs());
         until.saw(&[line(time, -second)]);
-        assert_eq!(until.left(), Some(Duration::ZERO), "it is later");
+        assert_eq!(until.left(false), Some(Duration::ZERO), "it is later");
         assert!(!until.is_past(&[line(time, -second)]));
         assert!(until.is_past(&[line(time, -2 * second)]));
         assert!(!Until::new(None).is_past(&[line(time, -2 * second)]));
         until.saw(&[line(time, -second), line(time, second)]);
-        assert!(until.left().unwrap() > Duration::ZERO);
-        let ahead = Until::new(Some(Timestamp::now() + 10 * second));
-        assert!(ahead.left().unwrap() > Duration::from_secs(10));
+        assert!(until.left(false).unwrap() > Duration::ZERO);
+        let mut ahead = Until::new(Some(Timestamp::now() + 10 * second));
+        assert!(ahead.left(false).unwrap() > Duration::from_secs(10));
     }
 }

@@ -48,9 +48,9 @@ impl Error {
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Bad(_) => StatusCode::BAD_REQUEST,
             Self::Engine(engine::Error::Refused { status, .. }) => *status,
+            Self::Engine(engine::Error::Slow(_)) | Self::Slow(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Engine(_) => StatusCode::BAD_GATEWAY,
             Self::Busy(_) | Self::Crowded => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Slow(_) => StatusCode::GATEWAY_TIMEOUT,
         }
     }
 }

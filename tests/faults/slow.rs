@@ -58,6 +58,25 @@ async fn gives_a_read_30_seconds() {
     }
 }
 
+/// Who joins others that wait already is told the same as they are.
+#[tokio::test]
+async fn gives_the_head_of_the_events_30_seconds() {
+    for second in ["/events", "/containers/stream"] {
+        let engine = hanging("*", "/**").start().await;
+        let inside = Inside::on(&engine);
+        let first = tokio::spawn(inside.clone().get("/events"));
+        engine
+            .wait("the engine is asked and hangs", |state| state.waiting == 1)
+            .await;
+        let second = tokio::spawn(inside.get(second));
+        let (answers, passed) = leaping(async { [first.await, second.await] }).await;
+        for answer in answers {
+            assert_eq!(answer.unwrap().status(), StatusCode::GATEWAY_TIMEOUT);
+        }
+        assert!(is_about(passed, 30), "{passed:?}");
+    }
+}
+
 #[tokio::test]
 async fn gives_a_list_with_sizes_300_seconds() {
     let engine = hanging("GET", "/containers/json").start().await;

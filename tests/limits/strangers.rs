@@ -1,7 +1,7 @@
 //! Clients without the key keep nobody out, fill no log and hold up no end.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -76,17 +76,24 @@ async fn do_not_take_the_place_of_a_client_whose_first_request_is_under_way() {
     let list = Answer::json(200, "[]").behind(&gate);
     let engine = ScriptedEngine::new().route("GET", "/images/json", list);
     let engine = engine.start().await;
-    let agent = Arc::new(agent_for(2, &engine).await);
+    let agent = Arc::new(agent_for(1, &engine).await);
     let asking = Arc::clone(&agent);
     let asked = tokio::spawn(async move { asking.get("/images").await.status });
     engine
         .wait("the engine is asked", |state| state.waiting == 1)
         .await;
-    for _ in 0..5 {
-        drop(stranger(&agent).await);
-    }
+    // A stranger would have lost its place to the next one by then.
+    let begun = Instant::now();
+    let other = Arc::clone(&agent);
+    let refused = tokio::spawn(async move { stranger(&other).await });
+    wait::until("it would have the place", SOON, async || {
+        begun.elapsed() > Duration::from_secs(2)
+    })
+    .await;
+    assert!(!asked.is_finished() && !refused.is_finished());
     gate.open();
     assert_eq!(asked.await.unwrap(), 200);
+    drop(refused.await.unwrap());
 }
 
 #[tokio::test]

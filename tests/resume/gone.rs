@@ -1,9 +1,17 @@
 //! Containers that are removed before all of their clients have read their logs.
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use serde_json::json;
+
 use super::Client;
 use super::held_up::{LINES, begin, is_written, numbers, script};
 use crate::contract::host::Host;
 use crate::support::client::EventStream;
+use crate::support::fixture::{ID, agent_on, engine_with_log};
+use crate::support::scripted::{Answer, STDOUT, frame, line};
+use crate::support::sse::Event;
+use crate::support::wait::SOON;
 
 /// Takes what comes until the stream ends; how many lines had come when a gap was told, if one was.
 async fn rest(client: &mut Client, stream: &mut EventStream) -> Option<usize> {
@@ -63,4 +71,27 @@ async fn who_has_held_up_the_reader_is_told_that_the_end_is_missing() {
     assert_eq!(gap, Some(client.lines.len()), "{} lines", numbers.len());
     assert!(numbers.iter().copied().eq(1..=numbers.len()));
     assert!(numbers.len() < LINES);
+}
+
+/// It was the engine that ended its answer, and what the container wrote until it was removed is not known.
+#[tokio::test]
+async fn what_was_written_while_the_engine_was_away_is_missing_too() {
+    let follows = AtomicUsize::new(0);
+    let state = json!({ "Running": true, "StartedAt": "2024-01-01T00:00:00Z" });
+    let facts = json!({ "Id": ID, "Config": {}, "State": state });
+    let engine = engine_with_log(Answer::bytes(200, ""))
+        .route("GET", "/containers/*/json", Answer::json(200, facts))
+        .route_fn("GET", "/containers/*/logs", move |request| {
+            let follows = request.query.contains("follow=1") && follows.fetch_add(1, Relaxed) > 0;
+            match follows {
+                true => Answer::message(404, "no such container"),
+                false => Answer::bytes(200, frame(STDOUT, line(1, "one"))),
+            }
+        });
+    let engine = engine.start().await;
+    let agent = agent_on(&engine).await;
+    let stream = agent.sse("/containers/c/logs/stream?tail=all").await;
+    let events = stream.rest(SOON).await;
+    let names: Vec<_> = events.iter().map(Event::name).collect();
+    assert_eq!(names, ["connected", "log", "gap", "close"]);
 }

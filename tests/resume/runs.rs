@@ -210,3 +210,25 @@ async fn who_joins_the_next_run_while_the_last_words_are_looked_for_stays() {
     late.take(&mut next, 1).await;
     assert_eq!(late.lines.len(), 1, "it was sent away");
 }
+
+/// The container did not run when it was looked at, so that its last words are waited for; it ran when its log was read.
+#[tokio::test]
+async fn a_run_that_began_unseen_keeps_no_stream_open_beyond_its_time() {
+    let log = || frame(STDOUT, line(1, "one"));
+    let engine = engine_with_log(Answer::bytes(200, "")).route_fn(
+        "GET",
+        "/containers/*/logs",
+        move |request| match request.query.contains("follow=1") {
+            true => Answer::hang_body(log()),
+            false => Answer::bytes(200, log()),
+        },
+    );
+    let engine = engine.start().await;
+    let agent = agent_on(&engine).await;
+    let one = "/containers/c/logs/stream?";
+    for path in [one, "/logs/stream?container=c&"] {
+        let path = format!("{path}tail=all&until=1h");
+        let events = agent.sse(&path).await.rest(SOON).await;
+        assert_eq!(events.last().unwrap().name(), "close", "{path}");
+    }
+}

@@ -7,8 +7,10 @@ use tokio::time::Instant;
 
 use super::{
     super::{
+        cursor::Cursor,
         follower::{FollowError, Start},
         hub::Membership,
+        stretch::Gap,
     },
     Came, MAX_MEMBERS, Many, OpenError,
     finder::{Known, Look, New, TRY_AGAIN, is_refusal},
@@ -111,6 +113,10 @@ impl Many {
         let facts = member.facts.clone();
         if !is_gone {
             self.say_failed(&facts, error);
+        } else if let Some(at) = member.at.filter(|_| member.news.is_none()) {
+            // There was more, when it had to wait for others.
+            let (after, before) = (Cursor::new(&facts.id, at), None);
+            self.find_gap(&Gap { after, before });
         }
         if let Some(member) = self.members.get_mut(id)
             && member.news != Some("joined")

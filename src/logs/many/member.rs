@@ -94,7 +94,7 @@ impl Member {
     }
 
     /// Whether it is not known yet where the client is to begin in it, if it is to be merged with others.
-    pub(super) fn is_to_begin(&self) -> bool {
+    pub(super) fn has_no_place(&self) -> bool {
         self.merges && !self.live && self.at.is_none() && self.first.is_none()
     }
 

@@ -76,7 +76,7 @@ impl Many {
     /// would be given more than it wanted: it is not known yet where it is to begin.
     fn cursors_but(&self, id: Option<&str>) -> Option<String> {
         let mut members = self.members.iter();
-        if members.any(|(other, member)| Some(&**other) != id && member.is_to_begin()) {
+        if members.any(|(other, member)| Some(&**other) != id && member.has_no_place()) {
             return None;
         }
         let mut cursors = String::new();
