@@ -108,7 +108,7 @@ async fn ask(agent: &Agent, connections: usize, paths: &[&str], time: Duration) 
     spawn_blocking(move || load(&job, None)).await.unwrap();
 }
 
-/// Streams of whole logs, read until what is followed has come.
+/// Streams of whole logs, read until what is followed has come; each of the lines has to pass.
 async fn follow(agent: &Agent, path: &str) {
     let end = Instant::now() + LOGS;
     while Instant::now() < end {
@@ -169,7 +169,7 @@ async fn main() {
     for path in [
         "/containers/a/logs/stream?tail=all",
         "/containers/a/logs?follow=true&tail=all",
-        "/containers/a/logs/stream?tail=all&grep=line&redact=env",
+        "/containers/a/logs/stream?tail=all&grep=log&redact=env",
         "/logs/stream?container=a&tail=all",
     ] {
         tokio::join!(follow(&agent, path), follow(&agent, path));
