@@ -31,7 +31,7 @@ async fn follow(now: Now, number: usize) -> Client {
     };
     let mut client = Client::default();
     let mut moment = number as u64;
-    // Twice as patient where the last time brought nothing, as on a machine that has much else to do.
+    // Up to sixteen times as patient where the last times brought nothing, as on a machine that has much else to do.
     let mut patience = 1;
     while !is_done(&client) {
         let now = now.read().await;
@@ -74,7 +74,7 @@ async fn follow(now: Now, number: usize) -> Client {
         patience = if client.lines.len() > before {
             1
         } else {
-            2 * patience
+            (2 * patience).min(16)
         };
     }
     client
