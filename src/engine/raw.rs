@@ -107,13 +107,33 @@ impl From<LogDriver> for LogConfig {
 
 /// What a container does at one moment; a part of [`Facts`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "WrittenState")]
 pub struct State {
-    /// Whether it runs, paused or not.
-    #[serde(rename = "Running", default)]
+    /// Whether it runs, paused or not; not while the engine waits to start it again.
     pub running: bool,
     /// When it was last started, as the engine writes it: another time is another run.
-    #[serde(rename = "StartedAt", default)]
     pub started_at: String,
+}
+
+/// The same as the engine writes it.
+#[derive(Deserialize)]
+struct WrittenState {
+    #[serde(rename = "Running", default)]
+    running: bool,
+    /// Its process has ended, and is going to be started again; the engine calls that running.
+    #[serde(rename = "Restarting", default)]
+    restarting: bool,
+    #[serde(rename = "StartedAt", default)]
+    started_at: String,
+}
+
+impl From<WrittenState> for State {
+    fn from(written: WrittenState) -> Self {
+        Self {
+            running: written.running && !written.restarting,
+            started_at: written.started_at,
+        }
+    }
 }
 
 impl State {

@@ -7,12 +7,13 @@ use std::sync::{
 
 use serde_json::json;
 
+use super::many::says;
 use super::{Client, line_of};
 use crate::contract::host::{Host, text};
 use crate::support::client::EventStream;
 use crate::support::fixture::{ID, agent_on, engine_with_log};
 use crate::support::scripted::{Answer, STDOUT, frame, line};
-use crate::support::wait::SOON;
+use crate::support::wait::{self, SOON};
 
 /// Says which run it is, then something now and then.
 const TICKER: &str = "n=$(cat /n 2>/dev/null || echo 0); n=$((n+1)); echo $n > /n; \
@@ -57,6 +58,52 @@ async fn a_stop_that_others_went_over_does_not_end_who_joined_later() {
     assert!(reaches(&mut new, &mut stream, "tick 2").await);
     assert!(reaches(&mut Client::default(), &mut many, "tick 2").await);
     host.engine.remove("runs").await;
+}
+
+/// It runs in the engine's words while it waits to be started again.
+#[tokio::test]
+async fn a_crash_ends_the_run_though_the_engine_starts_it_again() {
+    let host = Host::start().await;
+    let script = "n=$(cat /n 2>/dev/null || echo 0); n=$((n+1)); echo $n > /n; trap 'end=1' USR1; echo run $n; \
+                  until [ $end ]; do sleep 0.01; done; echo last of $n; exit 1";
+    let name = "crashes";
+    let options = ["--restart", "always"];
+    host.engine.run(name, &options, script).await;
+    let path = format!("/containers/{name}/logs/stream");
+    let [mut ends, mut stays, mut many] = [(); 3].map(|()| Client::default());
+    let mut over = stays
+        .open(&host.agent, &format!("{path}?restarts=follow"))
+        .await;
+    let mut all = many
+        .open(&host.agent, &format!("/logs/stream?container={name}"))
+        .await;
+    for run in 1..=3 {
+        let [begun, last] = [format!("run {run}"), format!("last of {run}")];
+        let mut stream = ends.open(&host.agent, &path).await;
+        assert!(reaches(&mut ends, &mut stream, &begun).await);
+        assert!(reaches(&mut stays, &mut over, &begun).await);
+        assert!(reaches(&mut many, &mut all, &begun).await);
+        host.engine.docker(&["kill", "-s", "USR1", name]).await;
+        assert!(reaches(&mut ends, &mut stream, &last).await);
+        assert_eq!(stream.next(SOON).await.unwrap().name(), "close");
+        assert!(reaches(&mut stays, &mut over, &last).await);
+        assert!(reaches(&mut many, &mut all, &last).await);
+        says(&mut all, name, "stopped").await;
+        if run < 3 {
+            says(&mut all, name, "started").await;
+        }
+        wait::until("it runs again", SOON, async || {
+            let state = [
+                "inspect",
+                "-f",
+                "{{.State.Restarting}} {{.RestartCount}}",
+                name,
+            ];
+            host.engine.docker(&state).await == format!("false {run}")
+        })
+        .await;
+    }
+    host.engine.remove(name).await;
 }
 
 #[tokio::test]
