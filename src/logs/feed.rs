@@ -172,7 +172,8 @@ impl Reader {
         let _end = EndOfRing(Arc::clone(&self.ring));
         let how = match self.read_all().await {
             Ok(()) => Ended::Closed,
-            Err(error) if error.says_gone() => {
+            // All that was to be borne has been.
+            Err(error) if error.says_removed() => {
                 self.push_loss().await;
                 Ended::Closed
             }
@@ -194,15 +195,9 @@ impl Reader {
         let mut from = From::Tail(HISTORY, Times::default());
         loop {
             let last = self.last;
-            let read = self.read(&from, true).await;
-            match &read {
-                Ok(Read::ToItsEnd(_)) => self.is_cut = false,
-                Ok(Read::Anew | Read::InDoubt) => self.is_cut = true,
-                Err(error) => self.is_cut |= !error.says_gone(),
-                Ok(Read::Missing(_) | Read::OfOneTime(_) | Read::Nothing) => {}
-            }
-            match read {
+            match self.read(&from, true).await {
                 Ok(Read::ToItsEnd(rest)) => {
+                    self.is_cut = false;
                     let (run, ended) = (self.facts.state.clone(), Instant::now());
                     if let Err(error) = self.look().await {
                         // It may have been the engine that ended.
@@ -224,6 +219,8 @@ impl Reader {
                         if !self.goes_on(&ended).await? {
                             return Ok(());
                         }
+                        // Of the run that has begun nothing was read.
+                        self.is_cut = true;
                     } else {
                         self.is_cut = true;
                     }
@@ -247,8 +244,12 @@ impl Reader {
                     from = From::since(time, Times::default());
                     continue;
                 }
-                Ok(Read::Anew) => self.ring.drained().await,
+                Ok(Read::Anew) => {
+                    self.is_cut = true;
+                    self.ring.drained().await;
+                }
                 Ok(Read::InDoubt) => {
+                    self.is_cut = true;
                     self.ring.drained().await;
                     self.pause().await;
                     from = self
@@ -261,7 +262,10 @@ impl Reader {
                     from = From::Tail(Tail::All, Times::default());
                     continue;
                 }
-                Err(error) => self.allow(error)?,
+                Err(error) => {
+                    self.is_cut |= !error.says_removed();
+                    self.allow(error)?;
+                }
             }
             self.pause().await;
             // Where nothing came, the same again: a gap is told once.

@@ -394,7 +394,12 @@ impl Follower {
     }
 
     fn end_with_ring(&mut self, how: Ended) -> Step {
-        self.runs = self.runs.max(self.member.ring().runs());
+        let runs = self.member.ring().runs();
+        self.runs = match how {
+            // Which may have been before the run that it joined had been seen.
+            Ended::Closed => runs,
+            Ended::Failed(_) => self.runs.max(runs),
+        };
         Step::End(how)
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
 use tokio::time::Instant;
 
 use super::LogError;
@@ -58,5 +59,12 @@ impl LogError {
     /// Whether the container does not exist any more.
     pub(super) fn says_gone(&self) -> bool {
         matches!(self, Self::Open(error) if error.says_gone())
+    }
+
+    /// Whether the container does not exist any more, or has been removed in part. The engine says the latter of others too
+    /// while it starts.
+    pub(super) fn says_removed(&self) -> bool {
+        let is_conflict = |error: &engine::Error| matches!(error, engine::Error::Refused { status, .. } if *status == StatusCode::CONFLICT);
+        self.says_gone() || matches!(self, Self::Open(error) if is_conflict(error))
     }
 }

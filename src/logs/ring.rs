@@ -468,7 +468,7 @@ impl Ring {
         (state.is_whole && state.first == 0).then_some(begin)
     }
 
-    /// The position before the oldest line and its time, if the line at `place` is older.
+    /// The position before the oldest line and its time, if the line at `place` is known to be older.
     pub fn first_behind(&self, place: &Place) -> Option<(Position, Nanos)> {
         let state = self.state();
         let mut stretches = state.stretches.iter().enumerate();
@@ -477,7 +477,8 @@ impl Ring {
             stretch: state.first + at as u64,
             line: 0,
         };
-        (place.stamp < first.place.stamp).then_some((position, first.place.stamp))
+        let is_older = place.stamp < first.place.stamp || place.counts_before(&first.place);
+        is_older.then_some((position, first.place.stamp))
     }
 
     /// The position before everything.
@@ -525,6 +526,19 @@ mod tests {
         let line = Line::bare(vec![b'x'; RING / 32]);
         let place = places.next(&line, None);
         Stretch::new(vec![Placed { line, place }])
+    }
+
+    #[tokio::test]
+    async fn first_line_is_behind_one_of_the_same_time_in_front_of_it() {
+        let (ring, mut places) = (Ring::new(), Places::new(true));
+        let given = stretch(&mut places).lines[0].place;
+        let first = stretch(&mut places);
+        let place = first.lines[0].place;
+        ring.push(first, RING).await;
+        assert_eq!(given.stamp, place.stamp);
+        let behind = ring.first_behind(&given);
+        assert_eq!(behind, Some((ring.first_position(), place.stamp)));
+        assert_eq!(ring.first_behind(&place), None);
     }
 
     /// Takes so many stretches; whether the ring went on without this one.

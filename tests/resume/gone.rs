@@ -1,6 +1,7 @@
 //! Containers that are removed before all of their clients have read their logs.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use serde_json::json;
 
@@ -94,4 +95,75 @@ async fn what_was_written_while_the_engine_was_away_is_missing_too() {
     let events = stream.rest(SOON).await;
     let names: Vec<_> = events.iter().map(Event::name).collect();
     assert_eq!(names, ["connected", "log", "gap", "close"]);
+}
+
+/// The engine gives no log of a container that it is about to remove, which may take long.
+#[tokio::test]
+async fn a_removal_that_takes_long_ends_streams_as_any_other() {
+    let (live, lives) = Answer::handed();
+    let removed = Arc::new(AtomicBool::new(false));
+    let is_removed = Arc::clone(&removed);
+    let engine =
+        engine_with_log(Answer::empty(200)).route_fn("GET", "/containers/*/logs", move |request| {
+            match request.query.contains("follow=1") {
+                _ if is_removed.load(Relaxed) => Answer::message(409, "marked for removal"),
+                true => live.clone(),
+                false => Answer::bytes(200, frame(STDOUT, line(1, "one"))),
+            }
+        });
+    let engine = engine.start().await;
+    let agent = agent_on(&engine).await;
+    let mut client = Client::default();
+    let mut stream = client
+        .open(&agent, "/containers/c/logs/stream?tail=all")
+        .await;
+    client.take(&mut stream, 1).await;
+    let log = lives.next().await;
+    removed.store(true, Relaxed);
+    log.finish();
+    let events = stream.rest(SOON).await;
+    let names: Vec<_> = events.iter().map(Event::name).collect();
+    assert_eq!(names, ["close"]);
+}
+
+/// What it wrote is not known.
+#[tokio::test]
+async fn a_run_that_was_not_read_is_missing() {
+    let (live, lives) = Answer::handed();
+    let next = Arc::new(AtomicBool::new(false));
+    let (begun, gone) = (Arc::clone(&next), Arc::clone(&next));
+    let engine = engine_with_log(Answer::empty(200))
+        .route_fn("GET", "/containers/*/json", move |_| {
+            let hour = u8::from(begun.load(Relaxed));
+            let state =
+                json!({ "Running": true, "StartedAt": format!("2024-01-01T0{hour}:00:00Z") });
+            Answer::json(
+                200,
+                json!({ "Id": ID, "Name": "/c", "Config": {}, "State": state }),
+            )
+        })
+        .route_fn("GET", "/containers/*/logs", move |request| {
+            match request.query.contains("follow=1") {
+                _ if gone.load(Relaxed) => Answer::message(404, "no such container"),
+                true => live.clone(),
+                false => Answer::bytes(200, frame(STDOUT, line(1, "one"))),
+            }
+        });
+    let engine = engine.start().await;
+    let agent = agent_on(&engine).await;
+    let one = "/containers/c/logs/stream?tail=all&restarts=follow";
+    for path in [one, "/logs/stream?tail=all&container=c"] {
+        next.store(false, Relaxed);
+        let mut client = Client::default();
+        let mut stream = client.open(&agent, path).await;
+        client.take(&mut stream, 1).await;
+        let log = lives.next().await;
+        assert!(log.send(frame(STDOUT, line(1, "one"))).await);
+        next.store(true, Relaxed);
+        log.finish();
+        while client.gaps == 0 {
+            client.keep(&stream.next(SOON).await.expect(path));
+        }
+        assert_eq!(client.lines.len(), 1, "{path}");
+    }
 }

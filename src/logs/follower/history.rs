@@ -164,10 +164,10 @@ impl Follower {
 
     /// Bears a failed read and tries again later, or not.
     fn bear(&mut self, error: LogError, from: From, aim: Aim) -> Option<Step> {
-        if error.says_gone() {
-            return self.go_on_without_log();
-        }
         if !self.patience.bears(&error) {
+            if error.says_removed() {
+                return self.go_on_without_log();
+            }
             return Some(Step::End(Ended::Failed(Arc::new(error))));
         }
         self.want_at(Instant::now() + self.pause, from, aim);
@@ -193,15 +193,20 @@ impl Follower {
             Sought::End(how) => how,
             Sought::NotYet | Sought::Unknown => Ended::Closed,
         };
-        let Some((position, first)) = ring.first_behind(&place) else {
+        if ring.is_empty() || ring.is_before(&place) {
             return Some(self.end_with_ring(how));
+        }
+        let behind = ring.first_behind(&place);
+        self.phase = match behind {
+            Some((position, _)) => Phase::Live(position),
+            // What it holds may have been given.
+            None => Phase::Live(ring.end_position()),
         };
-        self.phase = Phase::Live(position);
         let is_told = mem::replace(&mut self.is_gone, true);
         (!is_told).then(|| {
             Step::Gap(Gap {
                 after: Cursor::new(&self.facts.id, place),
-                before: Some(first),
+                before: behind.map(|(_, first)| first),
             })
         })
     }

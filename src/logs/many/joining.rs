@@ -113,8 +113,8 @@ impl Many {
         let facts = member.facts.clone();
         if !is_gone {
             self.say_failed(&facts, error);
-        } else if let Some(at) = member.at.filter(|_| member.news.is_none()) {
-            // There was more, when it had to wait for others.
+        } else if let Some(at) = member.at {
+            // There was more, when it had to wait for others, or there may have been.
             let (after, before) = (Cursor::new(&facts.id, at), None);
             self.find_gap(&Gap { after, before });
         }
