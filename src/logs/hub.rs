@@ -75,6 +75,8 @@ pub struct Source {
     readers: Arc<Semaphore>,
     /// A share of them for who reads what was written before: else shared readers could take them all.
     reserve: Arc<Semaphore>,
+    /// As many again for what is no stream.
+    once: Arc<Semaphore>,
     /// How many rings there are.
     rings: Arc<AtomicUsize>,
 }
@@ -129,16 +131,25 @@ impl Source {
         RING.min(ALL_RINGS / self.rings.load(Ordering::Relaxed).max(1))
     }
 
-    /// The right to read one log more at the engine.
+    /// The right to read one log more at the engine for those who follow it.
+    fn may_read(&self) -> Result<OwnedSemaphorePermit, Busy> {
+        acquire(&self.readers)
+    }
+
+    /// The right to read one log more at the engine that nobody follows.
     ///
     /// # Errors
     ///
     /// If as many are read as may be.
-    pub fn may_read(&self) -> Result<OwnedSemaphorePermit, Busy> {
-        Arc::clone(&self.readers)
-            .try_acquire_owned()
-            .map_err(|_| Busy::Readers)
+    pub fn may_read_once(&self) -> Result<OwnedSemaphorePermit, Busy> {
+        acquire(&self.once)
     }
+}
+
+fn acquire(readers: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Busy> {
+    Arc::clone(readers)
+        .try_acquire_owned()
+        .map_err(|_| Busy::Readers)
 }
 
 /// How many logs can only be read by who reads what was written before.
@@ -159,38 +170,61 @@ struct Shared {
     turns: Turns,
     followers: AtomicUsize,
     gauge: Gauge,
-    feeds: Mutex<HashMap<String, Weak<Shelf>>>,
+    shelves: Mutex<HashMap<String, Shelves>>,
+}
+
+/// What is followed of one container.
+struct Shelves {
+    share: Arc<Share>,
+    /// Those that somebody holds. A feed that has ended is kept by who has not read all of it, and a new one is begun for who
+    /// comes then.
+    all: Vec<Weak<Shelf>>,
+}
+
+/// What one container has of what is limited.
+struct Share {
+    followers: AtomicUsize,
+    /// Rights of followers to read what they have missed.
+    catch_ups: Arc<Semaphore>,
 }
 
 /// A feed with those who share it.
 struct Shelf {
     id: String,
     feed: Feed,
-    followers: AtomicUsize,
     encodings: Encodings,
-    /// Rights of followers to read what they have missed.
-    catch_ups: Arc<Semaphore>,
+    share: Arc<Share>,
     hub: Arc<Shared>,
 }
 
 impl Drop for Shelf {
     fn drop(&mut self) {
         self.hub.source.rings.fetch_sub(1, Ordering::Relaxed);
-        let mut feeds = self.hub.feeds();
-        // Another may be in its place already.
-        if feeds
-            .get(&self.id)
-            .is_some_and(|feed| feed.strong_count() == 0)
+        let mut shelves = self.hub.shelves();
+        if let Some(own) = shelves.get_mut(&self.id)
+            && own.is_over()
         {
-            feeds.remove(&self.id);
+            shelves.remove(&self.id);
         }
     }
 }
 
+impl Shelves {
+    fn newest(&self) -> Option<Arc<Shelf>> {
+        self.all.last()?.upgrade()
+    }
+
+    /// Forgets those that nobody holds any more; whether none is left.
+    fn is_over(&mut self) -> bool {
+        self.all.retain(|shelf| shelf.strong_count() > 0);
+        self.all.is_empty()
+    }
+}
+
 impl Shared {
-    fn feeds(&self) -> MutexGuard<'_, HashMap<String, Weak<Shelf>>> {
+    fn shelves(&self) -> MutexGuard<'_, HashMap<String, Shelves>> {
         // Nothing in there panics halfway.
-        self.feeds.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -206,13 +240,14 @@ impl Hub {
                     max_line,
                     readers: Arc::new(Semaphore::new(limits.readers - reserve)),
                     reserve: Arc::new(Semaphore::new(reserve)),
+                    once: Arc::new(Semaphore::new(limits.readers)),
                     rings: Arc::default(),
                 },
                 limits,
                 turns: Turns::default(),
                 followers: AtomicUsize::new(0),
                 gauge: gauge!(metric::FOLLOWERS),
-                feeds: Mutex::default(),
+                shelves: Mutex::default(),
             }),
         }
     }
@@ -260,14 +295,19 @@ impl Hub {
         // Dropped after the lock: the last one to drop a shelf takes it from the map.
         let known;
         let mut others: Vec<Arc<Shelf>> = Vec::new();
-        let mut feeds = hub.feeds();
-        known = feeds.get(&facts.id).and_then(Weak::upgrade);
+        let mut shelves = hub.shelves();
+        let own = shelves.get(&facts.id);
+        known = own.and_then(Shelves::newest);
         let limits = &hub.limits;
-        let own = known
-            .as_ref()
-            .map_or(0, |shelf| shelf.followers.load(Ordering::Relaxed));
+        let share = match own {
+            Some(own) => Arc::clone(&own.share),
+            None => Arc::new(Share {
+                followers: AtomicUsize::new(0),
+                catch_ups: Arc::new(Semaphore::new(limits.readers_per_container)),
+            }),
+        };
         if hub.followers.load(Ordering::Relaxed) >= limits.followers
-            || own >= limits.followers_per_container
+            || share.followers.load(Ordering::Relaxed) >= limits.followers_per_container
         {
             return Err(Busy::Followers);
         }
@@ -279,25 +319,30 @@ impl Hub {
                 let shelf = Arc::new(Shelf {
                     id: facts.id.clone(),
                     feed: Feed::start(hub.source.clone(), facts.clone(), permit),
-                    followers: AtomicUsize::new(0),
                     encodings: Encodings::default(),
-                    catch_ups: Arc::new(Semaphore::new(limits.readers_per_container)),
+                    share: Arc::clone(&share),
                     hub: Arc::clone(hub),
                 });
                 // With one ring more, each may keep less.
                 let size = hub.source.ring_size();
-                others.extend(feeds.values().filter_map(Weak::upgrade));
+                let all = shelves.values().flat_map(|shelves| &shelves.all);
+                others.extend(all.filter_map(Weak::upgrade));
                 for other in &others {
                     other.feed.ring.trim(size);
                 }
-                feeds.insert(facts.id.clone(), Arc::downgrade(&shelf));
+                let own = shelves.entry(facts.id.clone());
+                let own = own.or_insert_with(|| Shelves {
+                    share: Arc::clone(&share),
+                    all: Vec::new(),
+                });
+                own.all.push(Arc::downgrade(&shelf));
                 shelf
             }
         };
         hub.followers.fetch_add(1, Ordering::Relaxed);
-        shelf.followers.fetch_add(1, Ordering::Relaxed);
+        share.followers.fetch_add(1, Ordering::Relaxed);
         hub.gauge.increment(1.0);
-        drop(feeds);
+        drop(shelves);
         Ok(Membership { shelf })
     }
 }
@@ -327,7 +372,7 @@ impl Membership {
 
     /// How many follow the container.
     pub(super) fn followers(&self) -> usize {
-        self.shelf.followers.load(Ordering::Relaxed)
+        self.shelf.share.followers.load(Ordering::Relaxed)
     }
 
     /// An encoding that is shared with all followers of the container that use the like of it.
@@ -342,7 +387,7 @@ impl Membership {
             readers, reserve, ..
         } = &hub.source;
         hub.turns
-            .take(&self.shelf.catch_ups, readers, reserve)
+            .take(&self.shelf.share.catch_ups, readers, reserve)
             .await
     }
 }
@@ -357,7 +402,7 @@ impl Drop for Membership {
     fn drop(&mut self) {
         let hub = &self.shelf.hub;
         hub.followers.fetch_sub(1, Ordering::Relaxed);
-        self.shelf.followers.fetch_sub(1, Ordering::Relaxed);
+        self.shelf.share.followers.fetch_sub(1, Ordering::Relaxed);
         hub.gauge.decrement(1.0);
     }
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use http::{HeaderValue, header::CONTENT_DISPOSITION};
 use jiff::Timestamp;
-use tokio_stream::Stream;
+use metrics::gauge;
+use tokio_stream::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -26,6 +27,7 @@ use crate::{
         sse::{Dialect, Events},
         stretch::Gap,
     },
+    telemetry::{Counted, name as metric},
 };
 
 /// How many lines of a log's end are sent where the client does not say.
@@ -74,9 +76,16 @@ impl Settings {
                 "The parameter after is for streams: what is no stream ends where the log does.";
             return Err(Error::Bad(message.into()));
         }
+        let permit = self.hub.source().may_read_once()?;
+        let counted = Counted::new(gauge!(metric::LOG_READERS, "kind" => "once"));
         let log = engine.logs(id, &params.query(tail)).await?;
         let view = params.view(&log.facts.config.env, &self.redaction);
-        Ok(view.of(logs::lines(log, self.max_line)))
+        let lines = view.of(logs::lines(log, self.max_line));
+        Ok(lines.map(move |line| {
+            // For as long as there may be more.
+            let _guards = (&permit, &counted);
+            line
+        }))
     }
 }
 

@@ -7,7 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 
+use docker_ps_agent::telemetry::name::LOG_READERS;
+
 use super::status_lines;
+use crate::metrics::samples::becomes;
+use crate::support::agent::Agent;
 use crate::support::fixture::{agent_on, engine_with_log};
 use crate::support::scripted::{Answer, STDOUT, ScriptedEngine, frame, line};
 use crate::support::wait::{self, SOON};
@@ -69,6 +73,33 @@ async fn that_never_read_do_not_make_the_agent_grow() {
             state.bodies() == 0
         })
         .await;
+}
+
+#[tokio::test]
+async fn that_never_read_take_no_more_logs_than_may_be_read() {
+    let (log, _) = endless();
+    let engine = engine_with_log(log).start().await;
+    let agent = Agent::builder()
+        .docker_host(engine.docker_host())
+        .env("MAX_LOG_READERS", "2");
+    let agent = agent.start().await;
+    let mut peers = Vec::new();
+    let paths = ["/containers/c/logs/download", "/containers/c/logs?tail=all"];
+    for path in paths {
+        peers.push(agent.open(path).await);
+    }
+    becomes(&agent, LOG_READERS, &[("kind", "once")], 2.0).await;
+    for path in paths {
+        assert_eq!(agent.open(path).await.status, 503, "{path}");
+        assert!(agent.get(path).await.header("retry-after").is_some());
+    }
+    // Streams are counted by themselves.
+    assert_eq!(agent.sse("/containers/c/logs/stream").await.status, 200);
+    drop(peers.pop());
+    wait::until("there is room again", SOON, async || {
+        agent.open(paths[0]).await.status == 200
+    })
+    .await;
 }
 
 #[tokio::test]

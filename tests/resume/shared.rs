@@ -6,9 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 use super::growing::Growing;
 use super::{Client, assert_same};
 use crate::contract::host::{Host, text};
-use crate::metrics::samples::Samples;
+use crate::metrics::samples::{Samples, becomes};
 use crate::support::agent::Agent;
-use crate::support::scripted::STDOUT;
+use crate::support::fixture::engine_with_log;
+use crate::support::scripted::{Answer, STDOUT, frame, line};
 use crate::support::wait::{self, SOON};
 
 const READERS: &str = "docker_ps_agent_log_readers_open";
@@ -131,6 +132,43 @@ async fn refuses_more_than_may_be_and_says_when_to_come_back() {
     for name in ["full-a", "full-b"] {
         host.engine.remove(name).await;
     }
+}
+
+/// Its readers end at once, so that each client finds none that it could share.
+#[tokio::test]
+async fn refuses_more_than_may_be_of_a_container_that_has_stopped() {
+    let text = "x".repeat(400);
+    let lines = |from| {
+        (from..60_000)
+            .flat_map(|time| frame(STDOUT, line(time, &text)))
+            .collect()
+    };
+    let (log, end): (Vec<u8>, Vec<u8>) = (lines(1), lines(59_000));
+    let engine =
+        engine_with_log(Answer::empty(200)).route_fn("GET", "/containers/*/logs", move |request| {
+            match request.query.contains("follow=1") {
+                true => Answer::bytes(200, end.clone()),
+                false => Answer::bytes(200, log.clone()),
+            }
+        });
+    let engine = engine.start().await;
+    let agent = Agent::builder().docker_host(engine.docker_host());
+    let agent = agent
+        .env("MAX_LOG_FOLLOWERS_PER_CONTAINER", "2")
+        .start()
+        .await;
+    let path = "/containers/c/logs/stream?tail=all";
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        open.push(agent.sse(path).await);
+        becomes(&agent, READERS, &[("kind", "live")], 0.0).await;
+    }
+    assert_eq!(agent.get(path).await.status, 503);
+    drop(open);
+    wait::until("there is room again", SOON, async || {
+        agent.sse(path).await.status == 200
+    })
+    .await;
 }
 
 /// The client that does not read has the only right to read what was written before.
