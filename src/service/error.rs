@@ -12,6 +12,9 @@ use crate::{
     logs::{follower::FollowError, hub::Busy, many::OpenError},
 };
 
+/// In how many seconds it is worth trying again where there is too much of something.
+const SOON: HeaderValue = HeaderValue::from_static("5");
+
 /// Why a request is not answered with what it asks for.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
@@ -82,11 +85,12 @@ pub fn rescue(cause: BoxError) -> Response<Body> {
         Error::MethodNotAllowed(methods) => {
             headers.insert(ALLOW, HeaderValue::from_static(methods));
         }
-        Error::Busy(_) | Error::Crowded => {
-            if let Error::Busy(busy) = error {
-                busy.count();
-            }
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+        Error::Busy(busy) => {
+            busy.count();
+            headers.insert(RETRY_AFTER, SOON);
+        }
+        Error::Crowded => {
+            headers.insert(RETRY_AFTER, SOON);
         }
         _ => {}
     }
