@@ -34,7 +34,7 @@ async fn lets_go(kind: Kind, versions: &[&str]) {
         for route in ["logs/stream", "logs?follow=true"] {
             let path = format!("/containers/{name}/{route}");
             let mut stream = proxy.follow(&[version], &path);
-            while !stream.line().await.contains("once") {}
+            stream.line_with("once").await;
             // The pool gives up the connections of other requests.
             wait::until("only the log is read", SOON, async || {
                 relay.connections() == 1

@@ -125,12 +125,12 @@ pub struct Followed {
 }
 
 impl Followed {
-    /// The next line that is not empty.
-    pub async fn line(&mut self) -> String {
+    /// The next line with `mark` in it.
+    pub async fn line_with(&mut self, mark: &str) -> String {
         loop {
             let line = wait::within("a line through the proxy", SOON, self.lines.next_line()).await;
             let line = line.unwrap().expect("the stream goes on");
-            if !line.is_empty() {
+            if line.contains(mark) {
                 return line;
             }
         }
