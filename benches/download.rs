@@ -1,6 +1,6 @@
 //! What the agent costs a download: the same log from the engine's own socket and through the agent, in turns.
 //!
-//! `cargo bench --bench download`, on a real Docker Engine with a log of a million lines. Exits with 1 where a
+//! `make bench BENCHES=download`, on a real Docker Engine with a log of a million lines. Exits with 1 where a
 //! figure is over its limit.
 
 #![allow(

@@ -1,6 +1,6 @@
 //! What the agent costs a host on which nothing is asked of it: its start, its memory, its processor time.
 //!
-//! `cargo bench --bench footprint`, on a real Docker Engine with ten containers. Exits with 1 where a
+//! `make bench BENCHES=footprint`, on a real Docker Engine with ten containers. Exits with 1 where a
 //! figure is over its limit.
 
 #![allow(

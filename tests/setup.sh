@@ -80,9 +80,15 @@ for group in "${@:?name at least one group: build lint engine deploy fuzz load t
         ;;
     train)
         # It reads what this compiler writes, and no other does.
-        find "$(rustc --print sysroot)/lib/rustlib" -name llvm-profdata | grep -q . || {
+        profdata=$(rustc --print target-libdir)/../bin/llvm-profdata
+        [[ -x $profdata ]] || {
+            command -v rustup >/dev/null || {
+                say "$profdata is missing: it is in rustup's component llvm-tools, or in a package beside your rustc"
+                exit 1
+            }
             say "installing the Rust component llvm-tools"
             rustup component add llvm-tools >&2
+            [[ -x $profdata ]] || { say "$profdata is still missing: rustup's is not the Rust in PATH"; exit 1; }
         }
         ;;
     *)
