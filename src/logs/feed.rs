@@ -219,11 +219,9 @@ impl Reader {
                         if !self.goes_on(&ended).await? {
                             return Ok(());
                         }
-                        // Of the run that has begun nothing was read.
-                        self.is_cut = true;
-                    } else {
-                        self.is_cut = true;
                     }
+                    // What comes next was not read.
+                    self.is_cut = true;
                 }
                 Ok(Read::Missing(gap)) => {
                     let place = gap.after.place;

@@ -288,7 +288,12 @@ impl Many {
                 () = self.news.changed(), if self.look.is_none() => {
                     self.look = Some(Instant::now() + GATHER);
                 }
-                Some((id, came)) = self.steps.next() => self.take(id, came),
+                Some((id, came)) = self.steps.next() => {
+                    self.take(id, came);
+                    if self.has_places() {
+                        self.unpark(|member| !member.merges);
+                    }
+                }
                 // All that has come is sent first, however slow the client.
                 () = ready(()), if left == Some(Duration::ZERO) => self.close(),
                 () = self.finder.hub.is_waited_for(), if self.may_let_go() => self.let_go(),
@@ -307,6 +312,11 @@ impl Many {
     fn is_one_ending(&self) -> bool {
         let mut members = self.members.values();
         members.any(Member::is_ending)
+    }
+
+    /// Whether it is known of each where the client is to begin, of those that are merged.
+    fn has_places(&self) -> bool {
+        !self.members.values().any(Member::has_no_place)
     }
 
     fn are_all_live(&self) -> bool {

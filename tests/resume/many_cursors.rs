@@ -1,10 +1,15 @@
 //! The cursors of streams of many logs.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
 use serde_json::json;
 
+use super::many::says;
 use super::{Client, assert_same};
 use crate::contract::host::{Host, text};
 use crate::metrics::samples::becomes;
+use crate::push::event;
 use crate::support::agent::Agent;
 use crate::support::dockerd::RealEngine;
 use crate::support::fixture::{ID, agent_on, engine_with_log};
@@ -85,6 +90,55 @@ async fn tells_no_place_before_it_is_known_in_all() {
     let mut stream = agent.sse("/logs/stream?all=true&tail=all").await;
     stream.comment(2 * SOON).await;
     assert_eq!(stream.last_id(), None);
+}
+
+/// Its lines could not be told apart from those that a client that comes back has not got.
+#[tokio::test]
+async fn who_appears_waits_until_a_place_is_known_in_all() {
+    let ids = [ID.to_owned(), ID.replace('4', "5"), ID.replace('4', "6")];
+    let state = json!({ "Running": true, "StartedAt": "2024-01-01T00:00:00Z" });
+    let there = Arc::new(AtomicUsize::new(1));
+    let (now, all) = (Arc::clone(&there), ids.clone());
+    let (subscription, subscriptions) = Answer::handed();
+    let (search, searches) = Answer::handed();
+    let late = ids[1].clone();
+    let engine = engine_with_log(Answer::hang_body(""))
+        .route("GET", "/events", subscription)
+        .route_fn("GET", "/containers/json", move |_| {
+            let ids = all[..now.load(Relaxed)].iter();
+            let list: Vec<_> = ids.map(|id| json!({ "Id": id })).collect();
+            Answer::json(200, json!(list))
+        })
+        .route_fn("GET", "/containers/*/json", move |request| {
+            let id = request.segment(1);
+            let facts = json!({ "Id": id, "Name": format!("/{id}"), "Config": {}, "State": state });
+            Answer::json(200, facts)
+        })
+        .route_fn("GET", "/containers/*/logs", move |request| {
+            match (request.segment(1), request.query.contains("follow=1")) {
+                (ID, false) => search.clone(),
+                (id, false) if id == late => Answer::bytes(200, frame(STDOUT, line(1, "late"))),
+                _ => Answer::hang_body(""),
+            }
+        });
+    let engine = engine.start().await;
+    let agent = agent_on(&engine).await;
+    let mut client = Client::default();
+    let mut stream = client.open(&agent, "/logs/stream?all=true&tail=all").await;
+    let events = subscriptions.next().await;
+    for (number, id) in (1..).zip(&ids[1..]) {
+        there.fetch_add(1, Relaxed);
+        assert!(events.send(event("start", id, number)).await);
+        says(&mut stream, id, "joined").await;
+    }
+    let search = searches.next().await;
+    assert!(search.send(frame(STDOUT, line(2, "searched"))).await);
+    search.finish();
+    // Each has to have a cursor.
+    client.take(&mut stream, 2).await;
+    let mut texts: Vec<_> = client.lines.iter().map(|line| text(line)).collect();
+    texts.sort_unstable();
+    assert_eq!(texts, ["late", "searched"]);
 }
 
 #[tokio::test]

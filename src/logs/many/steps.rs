@@ -80,7 +80,7 @@ impl Many {
             }
         }
         let Some((id, _)) = oldest else {
-            self.unpark();
+            self.unpark(|_| true);
             return false;
         };
         let id = id.clone();
@@ -105,10 +105,10 @@ impl Many {
         true
     }
 
-    /// Lets those go on that had to wait for what others had from before.
-    pub(super) fn unpark(&mut self) {
+    /// Lets those go on of these that had to wait for what others had from before.
+    pub(super) fn unpark(&mut self, these: impl Fn(&Member) -> bool) {
         let mut free = Vec::new();
-        for (id, member) in &mut self.members {
+        for (id, member) in self.members.iter_mut().filter(|(_, member)| these(member)) {
             match std::mem::replace(&mut member.state, State::Waiting) {
                 State::Parked(follower) => free.push((id.clone(), follower)),
                 other => member.state = other,
@@ -122,6 +122,7 @@ impl Many {
     pub(super) fn take(&mut self, id: String, came: Came) {
         match came {
             Came::Opened(Ok(follower)) => {
+                let has_places = self.has_places();
                 let Some(member) = self.members.get_mut(&id) else {
                     return;
                 };
@@ -132,7 +133,13 @@ impl Many {
                     let event = container(&member.facts, what);
                     self.write("container", &event);
                 }
-                self.wait_for(id, follower);
+                match self.members.get_mut(&id) {
+                    // A client that came back without a place would be given its lines again.
+                    Some(member) if !member.merges && !has_places => {
+                        member.state = State::Parked(follower);
+                    }
+                    _ => self.wait_for(id, follower),
+                }
             }
             Came::Opened(Err(error)) => self.refuse(&id, &error),
             Came::Step(follower, step) => self.step(id, follower, step),

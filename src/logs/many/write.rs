@@ -75,8 +75,7 @@ impl Many {
     /// The cursors of all containers but this one, with a comma behind each. None while a client that came back with them
     /// would be given more than it wanted: it is not known yet where it is to begin.
     fn cursors_but(&self, id: Option<&str>) -> Option<String> {
-        let mut members = self.members.iter();
-        if members.any(|(other, member)| Some(&**other) != id && member.has_no_place()) {
+        if !self.has_places() {
             return None;
         }
         let mut cursors = String::new();
