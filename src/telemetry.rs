@@ -40,7 +40,7 @@ pub mod name {
     pub const LINES: &str = "docker_ps_agent_log_lines_sent_total";
     /// Counter; `route`.
     pub const BYTES: &str = "docker_ps_agent_log_bytes_sent_total";
-    /// Gauge; `kind`: `live` or `catch_up`.
+    /// Gauge; `kind`: `live` or `catch_up` of followers, or `once`.
     pub const LOG_READERS: &str = "docker_ps_agent_log_readers_open";
     /// Gauge.
     pub const FOLLOWERS: &str = "docker_ps_agent_log_followers";

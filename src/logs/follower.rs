@@ -394,11 +394,11 @@ impl Follower {
     }
 
     fn end_with_ring(&mut self, how: Ended) -> Step {
-        let runs = self.member.ring().runs();
+        let ring = self.member.ring();
         self.runs = match how {
             // Which may have been before the run that it joined had been seen.
-            Ended::Closed => runs,
-            Ended::Failed(_) => self.runs.max(runs),
+            Ended::Closed if ring.has_ended() => ring.runs(),
+            _ => self.runs.max(ring.runs()),
         };
         Step::End(how)
     }

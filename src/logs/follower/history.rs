@@ -200,7 +200,7 @@ impl Follower {
         self.phase = match behind {
             Some((position, _)) => Phase::Live(position),
             // What it holds may have been given.
-            None => Phase::Live(ring.end_position()),
+            None => Phase::Over,
         };
         let is_told = mem::replace(&mut self.is_gone, true);
         (!is_told).then(|| {
