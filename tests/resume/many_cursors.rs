@@ -1,7 +1,7 @@
 //! The cursors of streams of many logs.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use serde_json::json;
 
@@ -139,6 +139,37 @@ async fn who_appears_waits_until_a_place_is_known_in_all() {
     let mut texts: Vec<_> = client.lines.iter().map(|line| text(line)).collect();
     texts.sort_unstable();
     assert_eq!(texts, ["late", "searched"]);
+}
+
+/// It was still there when it was looked for.
+#[tokio::test]
+async fn tells_what_is_missing_of_one_that_is_gone_when_it_is_read() {
+    let gone = Arc::new(AtomicBool::new(false));
+    let is_gone = Arc::clone(&gone);
+    let log = frame(STDOUT, line(1, "one"));
+    let engine = engine_with_log(Answer::empty(200))
+        .route(
+            "GET",
+            "/containers/json",
+            Answer::json(200, json!([{ "Id": ID }])),
+        )
+        .route_fn("GET", "/containers/*/logs", move |_| {
+            match is_gone.load(Relaxed) {
+                true => Answer::message(404, "no such container"),
+                false => Answer::bytes(200, log.clone()),
+            }
+        });
+    let engine = engine.start().await;
+    let agent = agent_on(&engine).await;
+    let mut client = Client::default();
+    let path = "/logs/stream?all=true&tail=all";
+    let mut stream = client.open(&agent, path).await;
+    client.take(&mut stream, 1).await;
+    gone.store(true, Relaxed);
+    let mut stream = client.open(&agent, path).await;
+    while client.gaps == 0 {
+        client.keep(&stream.next(SOON).await.expect("a gap is told"));
+    }
 }
 
 #[tokio::test]

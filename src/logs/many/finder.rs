@@ -153,6 +153,14 @@ impl Finder {
         (start, None)
     }
 
+    /// Where the client is in a container, by what was sent or by its cursors.
+    pub(super) fn place(&self, id: &str, known: Option<Place>) -> Option<Place> {
+        match self.start(id, known, false) {
+            (Start::After(place), _) => Some(place),
+            (_, first) => first,
+        }
+    }
+
     /// Follows a container, of which the feed may be kept by a `seat`. If `patient`, only the engine's
     /// refusal is an error: it is tried again while there is too much to do, or the engine away.
     pub(super) async fn follow(

@@ -110,10 +110,10 @@ impl Many {
         let Some(member) = self.members.get_mut(id) else {
             return;
         };
-        let facts = member.facts.clone();
+        let (facts, at) = (member.facts.clone(), member.at);
         if !is_gone {
             self.say_failed(&facts, error);
-        } else if let Some(at) = member.at {
+        } else if let Some(at) = self.finder.place(id, at) {
             // There was more, when it had to wait for others, or there may have been.
             let (after, before) = (Cursor::new(&facts.id, at), None);
             self.find_gap(&Gap { after, before });
