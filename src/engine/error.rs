@@ -49,6 +49,11 @@ impl Error {
         matches!(self, Self::Refused { status, .. } if *status == 404)
     }
 
+    /// Whether the engine says that it has removed the thing, or a part of it. It says the latter of others too while it starts.
+    pub(crate) fn says_removed(&self) -> bool {
+        self.says_gone() || matches!(self, Self::Refused { status, .. } if *status == 409)
+    }
+
     /// The label under which it is counted.
     pub(crate) fn outcome(&self) -> &'static str {
         match self {

@@ -289,8 +289,9 @@ impl Many {
                     self.look = Some(Instant::now() + GATHER);
                 }
                 Some((id, came)) = self.steps.next() => {
+                    let had_places = self.has_places();
                     self.take(id, came);
-                    if self.has_places() {
+                    if !had_places && self.has_places() {
                         self.unpark(|member| !member.merges);
                     }
                 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
 use tokio::time::Instant;
 
 use super::LogError;
@@ -61,10 +60,8 @@ impl LogError {
         matches!(self, Self::Open(error) if error.says_gone())
     }
 
-    /// Whether the container does not exist any more, or has been removed in part. The engine says the latter of others too
-    /// while it starts.
+    /// Whether the container has been removed, or a part of it; or the engine starts.
     pub(super) fn says_removed(&self) -> bool {
-        let is_conflict = |error: &engine::Error| matches!(error, engine::Error::Refused { status, .. } if *status == StatusCode::CONFLICT);
-        self.says_gone() || matches!(self, Self::Open(error) if is_conflict(error))
+        matches!(self, Self::Open(error) if error.says_removed())
     }
 }

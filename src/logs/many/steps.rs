@@ -129,16 +129,16 @@ impl Many {
                 if !member.seeks {
                     member.at = member.at.or(follower.at());
                 }
-                if let Some(what) = member.news.take() {
-                    let event = container(&member.facts, what);
-                    self.write("container", &event);
-                }
-                match self.members.get_mut(&id) {
+                let news = member.news.take();
+                let event = news.map(|what| container(&member.facts, what));
+                if member.merges || has_places {
+                    self.wait_for(id, follower);
+                } else {
                     // A client that came back without a place would be given its lines again.
-                    Some(member) if !member.merges && !has_places => {
-                        member.state = State::Parked(follower);
-                    }
-                    _ => self.wait_for(id, follower),
+                    member.state = State::Parked(follower);
+                }
+                if let Some(event) = event {
+                    self.write("container", &event);
                 }
             }
             Came::Opened(Err(error)) => self.refuse(&id, &error),
