@@ -44,6 +44,11 @@ impl Error {
         Self::Broken(cause.into().into())
     }
 
+    /// Whether the engine says no, whatever the reason.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused { .. })
+    }
+
     /// Whether the engine says that there is no such thing (any more).
     pub(crate) fn says_gone(&self) -> bool {
         matches!(self, Self::Refused { status, .. } if *status == 404)
@@ -51,7 +56,12 @@ impl Error {
 
     /// Whether the engine says that it has removed the thing, or a part of it. It says the latter of others too while it starts.
     pub(crate) fn says_removed(&self) -> bool {
-        self.says_gone() || matches!(self, Self::Refused { status, .. } if *status == 409)
+        self.says_gone() || self.says_half_removed()
+    }
+
+    /// Whether the engine says that it has removed a part of the thing. It says so of others too while it starts.
+    pub(crate) fn says_half_removed(&self) -> bool {
+        matches!(self, Self::Refused { status, .. } if *status == 409)
     }
 
     /// The label under which it is counted.

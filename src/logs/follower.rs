@@ -70,6 +70,13 @@ pub enum FollowError {
     Busy(#[from] Busy),
 }
 
+impl FollowError {
+    /// Whether the engine says that.
+    pub(super) fn is(&self, says: fn(&engine::Error) -> bool) -> bool {
+        matches!(self, Self::Engine(error) if says(error))
+    }
+}
+
 /// See the [module](self).
 #[derive(Debug)]
 pub struct Follower {
@@ -98,6 +105,8 @@ pub struct Follower {
     was_live: bool,
     /// Where the ring ended when the last read began.
     read_from: Option<Position>,
+    /// Whether it has given the run that it joined to its end.
+    has_stopped: bool,
     /// Which of the container's runs it has given to their ends: those that began until then.
     runs: Nanos,
     patience: Patience,
@@ -153,6 +162,7 @@ impl Follower {
             live_from: None,
             was_live: false,
             read_from: None,
+            has_stopped: false,
             runs,
             patience: Patience::default(),
             pause: history::PAUSE,
@@ -233,10 +243,17 @@ impl Follower {
         }
     }
 
-    /// Whether it is going to end soon, with the container's last words: that did not run when it was looked at, before this
-    /// began.
-    pub fn ends_by_itself(&self) -> bool {
-        self.waits.is_none() && !self.facts.state.running
+    /// Whether the container's last words are to come soon: it did not run when it was looked at, before this began.
+    pub fn has_last_words_to_come(&self) -> bool {
+        let is_told = || match self.phase {
+            Phase::Seeking(_) => self
+                .member
+                .ring()
+                .stopped()
+                .is_some_and(|runs| self.is_of(runs)),
+            _ => self.has_stopped,
+        };
+        !self.facts.state.running && !is_told()
     }
 
     fn join(&mut self, position: Position) {
@@ -357,9 +374,12 @@ impl Follower {
                     self.is_gone = true;
                     return Some(Step::Gap(gap.clone()));
                 }
-                if let Some(runs) = stretch.stopped.filter(|runs| self.ends_with(*runs)) {
-                    self.runs = runs;
-                    return Some(Step::End(Ended::Closed));
+                if let Some(runs) = stretch.stopped.filter(|runs| self.is_of(*runs)) {
+                    self.has_stopped = true;
+                    if self.waits.is_none() {
+                        self.runs = runs;
+                        return Some(Step::End(Ended::Closed));
+                    }
                 }
                 let (stretch, from) = self.without_given(stretch, from);
                 (from < stretch.lines.len()).then_some(Step::Lines(stretch, from))
@@ -403,9 +423,14 @@ impl Follower {
         Step::End(how)
     }
 
-    /// Whether it ends where the runs that began until `runs` are over: not with those before the one that
-    /// it joined, whose stops others may have kept in the ring.
+    /// Whether it ends where the runs that began until `runs` are over.
     fn ends_with(&self, runs: Nanos) -> bool {
-        self.waits.is_none() && self.facts.state.run() <= runs
+        self.waits.is_none() && self.is_of(runs)
+    }
+
+    /// Whether the one that it joined is among the runs that began until `runs`: others may have kept the stops of those
+    /// before it in the ring.
+    fn is_of(&self, runs: Nanos) -> bool {
+        self.facts.state.run() <= runs
     }
 }

@@ -191,8 +191,8 @@ impl Events {
             }
             let left = match self.follower.is_live() {
                 true => {
-                    let ends_by_itself = self.follower.ends_by_itself() && !self.is_past;
-                    self.until.left(ends_by_itself)
+                    let waits = self.follower.has_last_words_to_come() && !self.is_past;
+                    self.until.left(waits)
                 }
                 false => None,
             };

@@ -59,8 +59,8 @@ impl Until {
         last.is_some_and(|(until, last)| is_past(until, last))
     }
 
-    /// How long it is until the end if nothing more comes, if there is one. What ends by itself is given some time for that.
-    pub(super) fn left(&mut self, ends_by_itself: bool) -> Option<Duration> {
+    /// How long it is until the end if nothing more comes, if there is one. Last words that are to come are waited for.
+    pub(super) fn left(&mut self, has_last_words_to_come: bool) -> Option<Duration> {
         let time = self.time?.duration_since(Timestamp::now());
         let after_time = time.saturating_add(ON_ITS_WAY);
         let after_line = self.came.map(|came| {
@@ -69,7 +69,7 @@ impl Until {
         });
         let left = after_time.max(after_line.unwrap_or(after_time));
         let left = Duration::try_from(left).unwrap_or_default();
-        if !left.is_zero() || !ends_by_itself {
+        if !left.is_zero() || !has_last_words_to_come {
             return Some(left);
         }
         let over = *self.over.get_or_insert_with(Instant::now);

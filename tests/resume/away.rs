@@ -1,11 +1,15 @@
 //! Clients that come back after a while, and an engine that does and is not ready yet.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::Client;
 use super::growing::Growing;
-use crate::support::fixture::agent_on;
+use crate::push::event;
+use crate::support::fixture::{ID, agent_on};
 use crate::support::scripted::{Answer, STDOUT};
 use crate::support::wait::SOON;
 
@@ -33,6 +37,34 @@ async fn refusals_of_an_engine_that_starts_do_not_end_a_stream() {
     client.take(&mut stream, 1).await;
     assert!(client.lines.last().unwrap().ends_with(" after"));
     assert_eq!((client.lines.len(), client.gaps), (2, 0));
+}
+
+/// Nor do they keep out who appears then.
+#[tokio::test]
+async fn refusals_of_an_engine_that_starts_are_borne_of_who_appears() {
+    let there = Arc::new(AtomicBool::new(false));
+    let is_there = Arc::clone(&there);
+    let (subscription, subscriptions) = Answer::handed();
+    let log = Growing::default();
+    let engine = log.engine().await;
+    engine.route("GET", "/events", subscription);
+    engine.route_fn("GET", "/containers/json", move |_| {
+        let there = is_there.load(Relaxed).then(|| json!({ "Id": ID }));
+        Answer::json(200, json!(Vec::from_iter(there)))
+    });
+    let busy = Answer::message(409, "not yet");
+    engine.route("GET", "/containers/*/logs", busy);
+    let agent = agent_on(&engine).await;
+    let mut client = Client::default();
+    let mut stream = client.open(&agent, "/logs/stream?all=true").await;
+    let events = subscriptions.next().await;
+    there.store(true, Relaxed);
+    assert!(events.send(event("start", ID, 1)).await);
+    engine.wait_for_more(1, "GET", "/containers/*/logs").await;
+    log.write(STDOUT, Timestamp::now(), "begun");
+    log.serve(&engine);
+    client.take(&mut stream, 1).await;
+    assert!(client.lines[0].ends_with(" begun"));
 }
 
 /// How long ago a time is given, the clients stay away for longer, and ask for the same again.

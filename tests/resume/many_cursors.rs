@@ -144,6 +144,16 @@ async fn who_appears_waits_until_a_place_is_known_in_all() {
 /// It was still there when it was looked for.
 #[tokio::test]
 async fn tells_what_is_missing_of_one_that_is_gone_when_it_is_read() {
+    tells_what_is_missing(Answer::message(404, "no such container")).await;
+}
+
+/// The same, but for the engine's words.
+#[tokio::test]
+async fn tells_what_is_missing_of_one_whose_removal_has_begun() {
+    tells_what_is_missing(Answer::message(409, "marked for removal")).await;
+}
+
+async fn tells_what_is_missing(refusal: Answer) {
     let gone = Arc::new(AtomicBool::new(false));
     let is_gone = Arc::clone(&gone);
     let log = frame(STDOUT, line(1, "one"));
@@ -155,7 +165,7 @@ async fn tells_what_is_missing_of_one_that_is_gone_when_it_is_read() {
         )
         .route_fn("GET", "/containers/*/logs", move |_| {
             match is_gone.load(Relaxed) {
-                true => Answer::message(404, "no such container"),
+                true => refusal.clone(),
                 false => Answer::bytes(200, log.clone()),
             }
         });
@@ -168,7 +178,9 @@ async fn tells_what_is_missing_of_one_that_is_gone_when_it_is_read() {
     gone.store(true, Relaxed);
     let mut stream = client.open(&agent, path).await;
     while client.gaps == 0 {
-        client.keep(&stream.next(SOON).await.expect("a gap is told"));
+        let event = stream.next(SOON).await.expect("a gap is told");
+        assert_ne!(event.name(), "error");
+        client.keep(&event);
     }
 }
 

@@ -32,6 +32,10 @@ pub(super) const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// How long to wait until there may be a reader more, before the client is told to come back later.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How often the engine may say that a container is being removed. It says so of others too while it starts, which takes less
+/// than so many seconds.
+const REMOVALS: u32 = 30;
+
 /// Finds containers and begins to follow them.
 pub(super) struct Finder {
     pub(super) engine: Engine,
@@ -171,6 +175,7 @@ impl Finder {
         patient: bool,
     ) -> Result<Follower, FollowError> {
         let end = Instant::now() + PATIENCE;
+        let mut removals = 0;
         loop {
             let slot = self.slots.acquire().await;
             let opened = Follower::open(&self.hub, facts.clone(), start.clone(), false, true).await;
@@ -181,7 +186,8 @@ impl Finder {
                     // Either way it is told by the next try.
                     let _ = timeout_at(end, self.hub.has_room()).await;
                 }
-                Err(error) if patient && !is_refusal(&error) => {
+                Err(error) if patient && may_pass(&error, removals) => {
+                    removals += u32::from(error.is(engine::Error::says_half_removed));
                     tracing::debug!(%error, "cannot follow a container yet");
                     // It counts as a follower.
                     seat = None;
@@ -223,6 +229,10 @@ pub(super) fn from(place: &Place) -> Start {
     Start::Tail(Tail::All, Times { since, until: None })
 }
 
-pub(super) fn is_refusal(error: &FollowError) -> bool {
-    matches!(error, FollowError::Engine(engine::Error::Refused { .. }))
+/// Whether it may be otherwise the next time.
+fn may_pass(error: &FollowError, removals: u32) -> bool {
+    match error.is(engine::Error::says_half_removed) {
+        true => removals < REMOVALS,
+        false => !error.is(engine::Error::is_refusal),
+    }
 }

@@ -13,7 +13,7 @@ use super::{
         stretch::Gap,
     },
     Came, MAX_MEMBERS, Many, OpenError,
-    finder::{Known, Look, New, TRY_AGAIN, is_refusal},
+    finder::{Known, Look, New, TRY_AGAIN},
     member::{Member, Source, State},
 };
 use crate::engine;
@@ -75,13 +75,11 @@ impl Many {
 
     /// Whether a container that cannot be followed is a reason to refuse all.
     pub(super) fn must_be_there(&self, id: &str, error: &FollowError) -> bool {
-        if let FollowError::Engine(error) = error
-            && error.says_gone()
-        {
+        if error.is(engine::Error::says_gone) {
             return false;
         }
         let is_named = self.members.get(id).is_some_and(|member| member.named);
-        is_named || !is_refusal(error)
+        is_named || !error.is(engine::Error::is_refusal)
     }
 
     /// Whether one of the containers waits, and another has what it may wait for.
@@ -106,12 +104,11 @@ impl Many {
 
     /// Says that a container cannot be followed, which it cannot until it is started again.
     pub(super) fn refuse(&mut self, id: &str, error: &FollowError) {
-        let is_gone = matches!(error, FollowError::Engine(error) if error.says_gone());
         let Some(member) = self.members.get_mut(id) else {
             return;
         };
         let (facts, at) = (member.facts.clone(), member.at);
-        if !is_gone {
+        if !error.is(engine::Error::says_removed) {
             self.say_failed(&facts, error);
         } else if let Some(at) = self.finder.place(id, at) {
             // There was more, when it had to wait for others, or there may have been.
@@ -130,7 +127,8 @@ impl Many {
             return;
         }
         self.members.remove(id);
-        if !is_gone {
+        if !error.is(engine::Error::says_gone) {
+            // It may be listed for long.
             self.refused.insert(facts.id, facts.state.run());
         }
     }
