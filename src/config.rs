@@ -93,7 +93,7 @@ pub struct Config {
     pub max_connections: usize,
 
     /// The most logs that are read from the engine at a time; more followers of one log do not count
-    #[arg(long, env, value_name = "NUMBER", default_value_t = 512, value_parser = number)]
+    #[arg(long, env, value_name = "NUMBER", default_value_t = 512, value_parser = readers)]
     pub max_log_readers: usize,
 
     /// The most of them for one container, beside the reader that its followers share
@@ -234,6 +234,11 @@ fn number(text: &str) -> Result<usize, String> {
     within(text, 1, 1_000_000)
 }
 
+fn readers(text: &str) -> Result<usize, String> {
+    // One for what is new, and one for what was written before.
+    within(text, 2, 1_000_000)
+}
+
 fn within(text: &str, least: usize, most: usize) -> Result<usize, String> {
     match text.parse() {
         Ok(number) if (least..=most).contains(&number) => Ok(number),
@@ -274,7 +279,7 @@ mod tests {
             &["--docker-host", "https://x"],
             &["--max-line-bytes", "0"],
             &["--max-connections", "0"],
-            &["--max-log-readers", "0"],
+            &["--max-log-readers", "1"],
             &["--show-key", "perhaps"],
             &["--redact", "all"],
             &["--log", "info=loud=er"],

@@ -65,7 +65,7 @@ impl Connections {
         Self {
             clients,
             engine,
-            log_readers: log_readers.min((engine / 4).max(spare / 2).max(1)),
+            log_readers: log_readers.min((engine / 4).max(spare / 2).max(2)),
         }
     }
 }
@@ -85,7 +85,7 @@ mod tests {
         assert_eq!(share(16_384, Some(20_000)), (13_248, 6_624, 512));
         assert_eq!(share(16_384, Some(1024)), (596, 300, 75));
         assert_eq!(share(16_384, Some(200)), (48, 24, 6));
-        assert_eq!(share(16_384, Some(10)), (2, 1, 1));
+        assert_eq!(share(16_384, Some(10)), (2, 1, 2));
         // However few clients there may be, each of them may follow many logs.
         assert_eq!(share(10, None), (10, 1_050, 512));
         assert_eq!(share(10, Some(200)), (10, 62, 18));
