@@ -30,7 +30,7 @@ use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    finder::{Finder, Known, Look},
+    finder::{Finder, Known, LOOK_AGAIN, Look},
     member::Member,
     steps::Part,
 };
@@ -176,6 +176,9 @@ impl Many {
         let running = look.new.iter().filter(|new| new.facts.state.running);
         let may_follow = this.finder.hub.may_follow(running.count());
         may_follow.map_err(FollowError::from)?;
+        if look.is_partial {
+            this.look = Some(Instant::now() + LOOK_AGAIN);
+        }
         for new in look.new {
             this.add(new, false);
         }

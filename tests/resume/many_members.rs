@@ -114,6 +114,39 @@ async fn follows_more_containers_than_may_be_read_at_a_time() {
     }
 }
 
+/// One that cannot be looked at any more does not hide the others.
+#[tokio::test]
+async fn who_appears_joins_beside_one_that_the_engine_refuses() {
+    let ids = [ID.to_owned(), ID.replace('4', "5")];
+    let state = json!({ "Running": true, "StartedAt": "2024-01-01T00:00:00Z" });
+    let late = Arc::new(AtomicBool::new(false));
+    let (is_late, refuses, all) = (Arc::clone(&late), Arc::clone(&late), ids.clone());
+    let (subscription, subscriptions) = Answer::handed();
+    let engine = engine_with_log(Answer::hang_body(""))
+        .route("GET", "/events", subscription)
+        .route_fn("GET", "/containers/json", move |_| {
+            let many = 1 + usize::from(is_late.load(Relaxed));
+            let list: Vec<_> = all[..many].iter().map(|id| json!({ "Id": id })).collect();
+            Answer::json(200, json!(list))
+        })
+        .route_fn("GET", "/containers/*/json", move |request| {
+            let id = request.segment(1);
+            if id == ID && refuses.load(Relaxed) {
+                return Answer::message(500, "it is broken");
+            }
+            let facts = json!({ "Id": id, "Name": format!("/{id}"), "Config": {}, "State": state });
+            Answer::json(200, facts)
+        });
+    let engine = engine.start().await;
+    let agent = agent_on(&engine).await;
+    let path = format!("/logs/stream?all=true&container={ID}");
+    let mut stream = agent.sse(&path).await;
+    let events = subscriptions.next().await;
+    late.store(true, Relaxed);
+    assert!(events.send(event("start", &ids[1], 1)).await);
+    says(&mut stream, &ids[1], "joined").await;
+}
+
 #[tokio::test]
 async fn refuses_many_where_too_many_follow() {
     let host = Host::with(Agent::builder().env("MAX_LOG_FOLLOWERS", "1")).await;

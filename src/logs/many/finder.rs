@@ -29,6 +29,9 @@ const LOOK: Duration = Duration::from_secs(30);
 /// When to try again where something could not be.
 pub(super) const TRY_AGAIN: Duration = Duration::from_secs(1);
 
+/// When to look again where the engine does not let one be looked at.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
 /// How long to wait until there may be a reader more, before the client is told to come back later.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -53,6 +56,8 @@ pub(super) struct Look {
     pub(super) ids: HashSet<String>,
     /// Those that were not known, or have been started again.
     pub(super) new: Vec<New>,
+    /// Whether there may be others, which the engine does not let be looked at.
+    pub(super) is_partial: bool,
 }
 
 /// A container that may be followed.
@@ -89,6 +94,7 @@ impl Finder {
         let mut look = Look {
             ids: HashSet::new(),
             new: Vec::new(),
+            is_partial: false,
         };
         let named = selection.containers.iter();
         let named = named.map(|id| self.engine.facts(id)).collect::<Vec<_>>();
@@ -97,6 +103,7 @@ impl Finder {
             match facts {
                 Ok(facts) => look.add(known, facts, true),
                 Err(error) if error.says_gone() && !strict => {}
+                Err(error) if error.is_refusal() && !strict => look.leave_out(&error),
                 Err(error) => return Err(error),
             }
         }
@@ -119,9 +126,7 @@ impl Finder {
                 Ok(facts) => look.add(known, facts, false),
                 Err(error) if error.says_gone() => {}
                 // One that is broken is no reason to leave out the others.
-                Err(error @ engine::Error::Refused { .. }) => {
-                    tracing::debug!(%error, "cannot look at a container");
-                }
+                Err(error) if error.is_refusal() => look.leave_out(&error),
                 Err(error) => return Err(error),
             }
         }
@@ -203,6 +208,11 @@ impl Finder {
 }
 
 impl Look {
+    fn leave_out(&mut self, error: &engine::Error) {
+        tracing::debug!(%error, "cannot look at a container");
+        self.is_partial = true;
+    }
+
     fn add(&mut self, known: &Known, facts: Facts, named: bool) {
         let is_new = match known.get(&facts.id) {
             None => true,

@@ -1,6 +1,6 @@
 //! Who joins a stream of many logs, who cannot, and who leaves it.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use futures_util::future::{BoxFuture, FutureExt};
 use tokio::time::Instant;
@@ -13,7 +13,7 @@ use super::{
         stretch::Gap,
     },
     Came, MAX_MEMBERS, Many, OpenError,
-    finder::{Known, Look, New, TRY_AGAIN},
+    finder::{Known, LOOK_AGAIN, Look, New, TRY_AGAIN},
     member::{Member, Source, State},
 };
 use crate::engine;
@@ -146,16 +146,8 @@ impl Many {
         async move { finder.look(&known, false).await }.boxed()
     }
 
-    /// Takes leave of those that are gone, and begins with those that are new.
-    pub(super) fn looked(&mut self, found: Result<Look, engine::Error>) {
-        let Look { ids, new } = match found {
-            Ok(look) => look,
-            Err(error) => {
-                tracing::debug!(%error, "cannot look which containers there are");
-                self.look = Some(Instant::now() + TRY_AGAIN);
-                return;
-            }
-        };
+    /// Takes leave of those that are none of these.
+    fn take_leave(&mut self, ids: &HashSet<String>) {
         self.refused.retain(|id, _| ids.contains(id));
         let is_gone = |id: &String, member: &mut Member| {
             matches!(member.state, State::Stopped) && !ids.contains(id)
@@ -163,6 +155,27 @@ impl Many {
         let gone: Vec<_> = self.members.extract_if(.., is_gone).collect();
         for (_, member) in gone {
             self.say(&member.facts, "removed");
+        }
+    }
+
+    /// Takes leave of those that are gone, and begins with those that are new.
+    pub(super) fn looked(&mut self, found: Result<Look, engine::Error>) {
+        let Look {
+            ids,
+            new,
+            is_partial,
+        } = match found {
+            Ok(look) => look,
+            Err(error) => {
+                tracing::debug!(%error, "cannot look which containers there are");
+                self.look = Some(Instant::now() + TRY_AGAIN);
+                return;
+            }
+        };
+        if is_partial {
+            self.look = Some(Instant::now() + LOOK_AGAIN);
+        } else {
+            self.take_leave(&ids);
         }
         for new in new {
             let id = &new.facts.id;
