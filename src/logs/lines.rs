@@ -216,7 +216,10 @@ where
             }
         }
         if this.state == State::Draining {
-            for part in [&mut this.stdout, &mut this.stderr] {
+            let mut parts = [&mut this.stdout, &mut this.stderr];
+            // Whoever has got the one that began last has all of them.
+            parts.sort_by_key(|part| part.time());
+            for part in parts {
                 if !part.buf.is_empty() {
                     let open = true;
                     return Poll::Ready(Some(Ok(Line {

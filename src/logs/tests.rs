@@ -112,7 +112,8 @@ fn frames_give_the_same_lines_wherever_the_input_is_cut() {
         record(1, 9, "two\nlines in a record\n"),
         record(2, 10, "never ended by its program"),
         record(2, 11, "the next one\n"),
-        record(1, 12, "no newline at the end"),
+        record(2, 12, "no newline here"),
+        record(1, 13, "nor at the end"),
     ]
     .concat();
     let expected = [
@@ -129,7 +130,8 @@ fn frames_give_the_same_lines_wherever_the_input_is_cut() {
         stamped(9, "lines in a record"),
         format!("2:{}", stamped(10, "never ended by its program")),
         format!("2:{}", stamped(11, "the next one")),
-        format!("open:{}", stamped(12, "no newline at the end")),
+        format!("open:{}", stamped(12, "no newline here")),
+        format!("open:{}", stamped(13, "nor at the end")),
     ];
     assert_however_cut(&log, false, &expected);
 }

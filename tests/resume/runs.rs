@@ -180,11 +180,11 @@ async fn last_words_of_one_output_do_not_hold_up_the_other() {
     let [mut early, mut late, mut stays] = [(); 3].map(|()| Client::default());
     for client in [&mut early, &mut late] {
         let mut stream = client.open(&host.agent, &path).await;
-        assert!(reaches(client, &mut stream, "fatal").await);
+        client.take(&mut stream, 3).await;
     }
     let over = format!("{path}?restarts=follow&tail=all");
     let mut over = stays.open(&host.agent, &over).await;
-    assert!(reaches(&mut stays, &mut over, "fatal").await);
+    stays.take(&mut over, 3).await;
     host.engine.docker(&["start", name]).await;
     let mut stream = early.open(&host.agent, &path).await;
     for wanted in ["run 2", "later"] {
@@ -198,8 +198,10 @@ async fn last_words_of_one_output_do_not_hold_up_the_other() {
     assert!(reaches(&mut late, &mut another, "loud").await);
     assert!(reaches(&mut stays, &mut over, "loud").await);
     for client in [early, late, stays] {
-        let texts: Vec<_> = client.lines.iter().map(|line| text(line)).collect();
-        let wanted = ["run 1", "prompt", "fatal", "run 2", "later", "loud"];
+        let mut texts: Vec<_> = client.lines.iter().map(|line| text(line)).collect();
+        // Of these the engine gets either at first.
+        texts[1..3].sort_unstable();
+        let wanted = ["run 1", "fatal", "prompt", "run 2", "later", "loud"];
         assert_eq!(texts, wanted);
         assert_eq!(client.gaps, 0);
     }
