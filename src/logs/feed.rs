@@ -184,7 +184,12 @@ impl Reader {
 
     /// Says that the end of the log is missing, if it was not read before that was gone.
     async fn push_loss(&mut self) {
-        if let Some(last) = self.last.filter(|_| self.is_cut) {
+        if !self.is_cut {
+            return;
+        }
+        // For who has read more of it than this.
+        self.ring.cut();
+        if let Some(last) = self.last {
             let (after, before) = (Cursor::new(&self.facts.id, last), None);
             self.push(Stretch::missing(Gap { after, before })).await;
         }
@@ -238,7 +243,7 @@ impl Reader {
                     };
                     continue;
                 }
-                Ok(Read::OfOneTime(time)) => {
+                Ok(Read::Uncounted(time)) => {
                     from = From::since(time, Times::default());
                     continue;
                 }
@@ -293,7 +298,7 @@ impl Reader {
                 Ok(
                     Read::ToItsEnd(None)
                     | Read::Missing(_)
-                    | Read::OfOneTime(_)
+                    | Read::Uncounted(_)
                     | Read::Nothing
                     | Read::Anew
                     | Read::InDoubt,
@@ -339,9 +344,9 @@ impl Reader {
             match next? {
                 Next::Lines(stretch) => {
                     if self.last.is_none()
-                        && let Some(time) = stretch.only_time()
+                        && let Some(time) = stretch.uncounted()
                     {
-                        return Ok(Read::OfOneTime(time));
+                        return Ok(Read::Uncounted(time));
                     }
                     self.patience.renew();
                     self.pause = PAUSE;
@@ -486,8 +491,8 @@ enum Read {
     ToItsEnd(Option<Stretch>),
     /// Nothing: the line to go on behind is gone.
     Missing(Gap),
-    /// Nothing: all lines are of this time, and must be counted from its first one.
-    OfOneTime(Nanos),
+    /// Nothing: the lines must be counted from the first one of this time.
+    Uncounted(Nanos),
     /// Nothing: there is none, as others have seen too.
     Nothing,
     /// Not to its end: what would come may not be what stands behind the last line.

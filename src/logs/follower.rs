@@ -7,13 +7,14 @@
 
 mod history;
 
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use metrics::counter;
 use tokio::time::{Instant, timeout};
 
-use self::history::{Aim, History, Wanted};
+use self::history::{Aim, History, Wanted, first_reading};
 use super::{
+    cursor::Cursor,
     encoding::Encoding,
     feed::WaitsForStarts,
     hub::{Busy, Hub, Membership, Source},
@@ -91,6 +92,8 @@ pub struct Follower {
     at: Option<Place>,
     /// Whether that line is known, and has been told, to be gone.
     is_gone: bool,
+    /// The time of the first line behind the gap, if that was told last.
+    goes_on: Option<Nanos>,
     /// The last words that it began behind. In the ring they end when their output says more.
     given: Option<Box<Place>>,
     /// Whether the log and the ring were empty at the same time.
@@ -155,6 +158,7 @@ impl Follower {
             phase: Phase::Over,
             at: None,
             is_gone: false,
+            goes_on: None,
             given: None,
             was_empty: false,
             is_read_whole: false,
@@ -194,7 +198,8 @@ impl Follower {
         };
         // Now, so that the engine's refusal becomes the answer.
         this.read_from = Some(this.member.ring().end_position());
-        let reading = turn.wait_for(this.first_reading(&from, &aim)).await?;
+        let reading = first_reading(&this.source, &this.facts, &from, &aim);
+        let reading = turn.wait_for(reading).await?;
         this.phase = Phase::Reading(Box::new(History::new(reading, from, turn, aim)));
         Ok(this)
     }
@@ -342,7 +347,7 @@ impl Follower {
         };
         match ring.seek(&place) {
             Sought::Here(position) => self.phase = Phase::Live(position),
-            Sought::End(how) if ring.is_before(&place) => return Some(self.end_with_ring(how)),
+            Sought::End(how) if ring.is_before(&place) => return Some(self.end_ahead(how, place)),
             Sought::End(_) | Sought::Unknown if gave => self.want(self.rest(), Aim::Lines),
             // Whatever comes seems older.
             Sought::NotYet if gave && place.is_ahead() => self.want(self.rest(), Aim::Lines),
@@ -411,6 +416,17 @@ impl Follower {
         drop(others.remove(at));
         self.given = None;
         (Arc::new(Stretch::new(others)), 0)
+    }
+
+    /// Ends with a ring that has nothing behind the line at `place`, since its log is gone.
+    fn end_ahead(&mut self, how: Ended, place: Place) -> Step {
+        let end = self.end_with_ring(how);
+        if !self.member.ring().is_cut() || mem::replace(&mut self.is_gone, true) {
+            return end;
+        }
+        self.phase = Phase::Over;
+        let (after, before) = (Cursor::new(&self.facts.id, place), None);
+        Step::Gap(Gap { after, before })
     }
 
     fn end_with_ring(&mut self, how: Ended) -> Step {

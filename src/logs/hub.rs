@@ -381,14 +381,14 @@ impl Membership {
     }
 
     /// Waits for the right to read a part of this log by oneself.
-    pub(super) async fn turn(&self) -> Turn {
-        let hub = &self.shelf.hub;
-        let Source {
-            readers, reserve, ..
-        } = &hub.source;
-        hub.turns
-            .take(&self.shelf.share.catch_ups, readers, reserve)
-            .await
+    pub(super) fn turn(&self) -> impl Future<Output = Turn> + Send + use<> {
+        let (hub, share) = (Arc::clone(&self.shelf.hub), Arc::clone(&self.shelf.share));
+        async move {
+            let Source {
+                readers, reserve, ..
+            } = &hub.source;
+            hub.turns.take(&share.catch_ups, readers, reserve).await
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
     Line, LogError, LogLines,
     lines::stamp_len,
     place::{Nanos, Place, Places},
-    stretch::{Placed, Stretch, only_time},
+    stretch::{Placed, Stretch, uncounted},
 };
 use crate::engine::{self, Engine, Facts, LogQuery, Tail};
 
@@ -28,7 +28,7 @@ pub enum From {
     Tail(Tail, Times),
     /// Behind the line at this place, looked for there. Where it is not: [`Next::Missing`].
     After(Place, Search),
-    /// With all lines that may stand behind it.
+    /// With all lines that may stand behind it, which is gone.
     Beyond(Place),
 }
 
@@ -104,8 +104,8 @@ impl From {
 pub enum Next {
     /// The next lines.
     Lines(Stretch),
-    /// The line to go on behind is not where it was looked for. Nothing was given; the time is that of the
-    /// oldest line there.
+    /// The line to go on behind is not where it was looked for. Nothing was given; the time is that of the first later line
+    /// there.
     Missing(Option<Nanos>),
     /// The end of the log.
     End,
@@ -128,7 +128,9 @@ pub struct Reading {
     found: Option<Place>,
     /// How many lines are left out.
     skip: u64,
-    /// The time of the first line that was read.
+    /// The place that is gone; earlier lines of its source are left out.
+    gone: Option<Place>,
+    /// The time of the first line that is later than the one that is sought.
     first: Option<Nanos>,
     stretch: Vec<Placed>,
     len: usize,
@@ -170,6 +172,10 @@ impl Reading {
             hidden,
             found: None,
             skip: 0,
+            gone: match from {
+                From::Beyond(place) => Some(*place),
+                From::Tail(..) | From::After(..) => None,
+            },
             first: None,
             stretch: Vec::new(),
             len: 0,
@@ -209,13 +215,13 @@ impl Reading {
         (!rest.is_empty()).then(|| Stretch::new(rest))
     }
 
-    /// The time of the first lines where that is the same for all of them, so that they are not counted.
-    pub async fn only_time(&mut self) -> Option<Nanos> {
+    /// From when on the first lines have to be counted, where they are not; see [`Stretch::uncounted`].
+    pub async fn uncounted(&mut self) -> Option<Nanos> {
         poll_fn(|cx| {
             self.fill(cx);
             match self.stretch.is_empty() && self.over.is_none() {
                 true => Poll::Pending,
-                false => Poll::Ready(only_time(&self.stretch)),
+                false => Poll::Ready(uncounted(&self.stretch)),
             }
         })
         .await
@@ -284,7 +290,8 @@ impl Reading {
     }
 
     fn take(&mut self, mut line: Line) {
-        if let Some(at) = self.seam(&line) {
+        // There may be many: what a container writes may look like seams.
+        while let Some(at) = self.seam(&line) {
             let bytes = line.bytes.split_off(at);
             let rest = Line {
                 stamp: stamp_len(&bytes),
@@ -294,15 +301,25 @@ impl Reading {
                 ..line
             };
             (line.more, line.open) = (false, false);
-            self.take(line);
-            return self.take(rest);
+            self.take_whole(line);
+            line = rest;
+            if self.over.is_some() {
+                return;
+            }
         }
+        self.take_whole(line);
+    }
+
+    fn take_whole(&mut self, line: Line) {
         self.find_begun();
         let place = self.places.next(&line, self.lines.under_way());
-        self.first.get_or_insert(place.stamp);
+        if self.sought.is_none_or(|sought| sought.stamp < place.stamp) {
+            self.first.get_or_insert(place.stamp);
+        }
         match self.sought {
             _ if line.given => {}
             None if self.skip > 0 => self.skip -= 1,
+            None if self.gone.is_some_and(|gone| gone.is_of_later_time(&place)) => {}
             None if line.open => self.open.push(Placed { line, place }),
             None => {
                 self.len += line.bytes.len();

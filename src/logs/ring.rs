@@ -138,6 +138,8 @@ struct State {
     /// Whether the log was empty when the ring was.
     is_whole: bool,
     ended: Option<Ended>,
+    /// Whether the log went before it was read to its end.
+    is_cut: bool,
     /// Which of the container's runs are over with that: those that began until then.
     runs: Nanos,
 }
@@ -307,6 +309,16 @@ impl Ring {
             }
         }
         self.pushed.send_replace(());
+    }
+
+    /// What the log had behind all that was read is lost.
+    pub fn cut(&self) {
+        self.state().is_cut = true;
+    }
+
+    /// Whether something was lost there.
+    pub fn is_cut(&self) -> bool {
+        self.state().is_cut
     }
 
     /// Which runs were over when it ended.

@@ -106,10 +106,10 @@ impl Stretch {
         }
     }
 
-    /// The time of its lines where that is the same for all of them, and they are not counted: where they
-    /// stand among others of that time is not known then.
-    pub fn only_time(&self) -> Option<Nanos> {
-        only_time(&self.lines)
+    /// From when on its lines have to be counted: where they stand among others is not known. All are of one time, or one of
+    /// them is a part of a line, whose other parts a read that begins elsewhere cuts elsewhere.
+    pub fn uncounted(&self) -> Option<Nanos> {
+        uncounted(&self.lines)
     }
 
     /// The memory that it takes, in bytes, as far as that is known before it is encoded.
@@ -128,8 +128,13 @@ impl Stretch {
     }
 }
 
-/// See [`Stretch::only_time`]. A line alone has it not, or each log that begins would.
-pub(super) fn only_time(lines: &[Placed]) -> Option<Nanos> {
+/// See [`Stretch::uncounted`].
+pub(super) fn uncounted(lines: &[Placed]) -> Option<Nanos> {
+    let is_part = |placed: &Placed| !placed.place.counted && placed.line.first && placed.line.more;
+    if lines.iter().any(is_part) {
+        return lines.iter().map(|placed| placed.place.stamp).min();
+    }
+    // A line alone is not enough, or each log that begins would be counted.
     let [first, _, ..] = lines else {
         return None;
     };

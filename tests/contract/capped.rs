@@ -3,6 +3,8 @@
 use super::host::{Host, STAMP, text};
 use super::split::{ruler, ruler_script};
 use crate::support::agent::Agent;
+use crate::support::client::EventStream;
+use crate::support::wait::SOON;
 
 impl Host {
     /// The lines of a stream of either dialect: each with whether it goes on with the one before.
@@ -54,6 +56,36 @@ async fn goes_on_with_a_line_that_is_too_long_in_further_ones() {
         assert_eq!(file.lines().map(text).collect::<String>(), wholes.concat());
         host.engine.remove(name).await;
     }
+}
+
+/// The engine's tail begins within the line, and would have it cut elsewhere.
+#[tokio::test]
+async fn cuts_the_end_of_a_log_as_all_of_it() {
+    let host = Host::start().await;
+    let name = "capped-tail";
+    const CAP: usize = 1024 * 1024;
+    host.ran(name, &[], &format!("echo first; {}", ruler_script(3 * CAP)))
+        .await;
+    let path = format!("/containers/{name}/logs/stream");
+    let lines = host.streamed(&path).await;
+    assert_parts(&lines, &ruler(3 * CAP), CAP);
+    let mut stream = host.agent.sse(&path).await;
+    let part = async |stream: &mut EventStream| loop {
+        let event = stream.next(SOON).await.unwrap();
+        assert_ne!(event.name(), "gap");
+        if event.name() == "log" {
+            return event;
+        }
+    };
+    let cursor = part(&mut stream).await.id.unwrap();
+    let mut stream = host.agent.sse(&format!("{path}?after={cursor}")).await;
+    for number in 1..3 {
+        let event = part(&mut stream).await;
+        let data: serde_json::Value = serde_json::from_str(&event.data).unwrap();
+        let line = data["log"].as_str().unwrap();
+        assert!(text(line) == &ruler(3 * CAP)[number * CAP..][..CAP]);
+    }
+    host.engine.remove(name).await;
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Clients that come back after a while, and an engine that does and is not ready yet.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -9,8 +9,8 @@ use serde_json::json;
 use super::Client;
 use super::growing::Growing;
 use crate::push::event;
-use crate::support::fixture::{ID, agent_on};
-use crate::support::scripted::{Answer, STDOUT};
+use crate::support::fixture::{ID, agent_on, engine_with_log};
+use crate::support::scripted::{Answer, Gate, STDOUT, frame, line};
 use crate::support::wait::SOON;
 
 #[tokio::test]
@@ -37,6 +37,37 @@ async fn refusals_of_an_engine_that_starts_do_not_end_a_stream() {
     client.take(&mut stream, 1).await;
     assert!(client.lines.last().unwrap().ends_with(" after"));
     assert_eq!((client.lines.len(), client.gaps), (2, 0));
+}
+
+/// A stream that says in between that it lives does not ask again.
+#[tokio::test]
+async fn an_engine_may_take_longer_than_from_one_heartbeat_to_the_next() {
+    let gate = Gate::shut();
+    let lines = [(1, "one"), (2, "two")].map(|(nanos, text)| frame(STDOUT, line(nanos, text)));
+    let slow = Answer::bytes(200, lines.concat()).behind(&gate);
+    let asked = AtomicUsize::new(0);
+    let engine =
+        engine_with_log(Answer::empty(200)).route_fn("GET", "/containers/*/logs", move |request| {
+            match request.query.contains("follow=1") {
+                true => Answer::hang_body(""),
+                false => match asked.fetch_add(1, Relaxed) {
+                    0 => Answer::torn(lines[0].clone()),
+                    1 => slow.clone(),
+                    _ => Answer::hang_head(),
+                },
+            }
+        });
+    let engine = engine.start().await;
+    let agent = agent_on(&engine).await;
+    let mut client = Client::default();
+    let mut stream = client
+        .open(&agent, "/containers/c/logs/stream?tail=all")
+        .await;
+    client.take(&mut stream, 1).await;
+    stream.comment(2 * SOON).await;
+    gate.open();
+    client.take(&mut stream, 1).await;
+    assert!(client.lines[1].ends_with(" two"));
 }
 
 /// Nor do they keep out who appears then.

@@ -1,7 +1,14 @@
 //! Cursors that are broken, of others, or of lines that are gone.
 
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use super::growing::{Growing, cursor};
 use super::{Client, line_of};
 use crate::contract::host::{Host, text};
+use crate::support::fixture::agent_on;
+use crate::support::scripted::{STDERR, STDOUT};
+use crate::support::sse::Event;
 use crate::support::wait::SOON;
 
 #[tokio::test]
@@ -86,6 +93,58 @@ async fn says_where_lines_are_gone_and_goes_on() {
     assert!(first > 0, "nothing was rotated away");
     assert!(numbers.iter().copied().eq(first..3000), "{numbers:?}");
     host.engine.remove("rotated").await;
+}
+
+/// As where a host has lost its power, or was set back to what it was before.
+#[tokio::test]
+async fn tells_of_a_lost_end_what_comes_behind_it() {
+    let log = Growing::default();
+    let got = Timestamp::now() - SignedDuration::from_secs(60);
+    let [before, behind] = [-100, 5000].map(|millis| got + SignedDuration::from_millis(millis));
+    log.write(STDOUT, got - SignedDuration::from_hours(1), "long before");
+    log.write(STDOUT, before, "before");
+    log.write(STDERR, before, "may be new");
+    log.write(STDOUT, behind, "behind");
+    let engine = log.engine().await;
+    let agent = agent_on(&engine).await;
+    let cursor = cursor(got.as_nanosecond());
+    for path in [
+        "/containers/c/logs/stream?after=",
+        "/logs/stream?container=c&after=",
+    ] {
+        let mut stream = agent.sse(&format!("{path}{cursor}")).await;
+        let mut gap = Value::Null;
+        let mut texts = Vec::new();
+        while texts.last().is_none_or(|text| text != "behind") {
+            let event = stream.next(SOON).await.expect(path);
+            let data = serde_json::from_str::<Value>(&event.data);
+            match event.name() {
+                "gap" => gap = data.unwrap(),
+                "log" => texts.push(text(data.unwrap()["log"].as_str().unwrap()).to_owned()),
+                _ => {}
+            }
+        }
+        assert_eq!(gap["before"], behind.to_string(), "{path}");
+        assert_eq!(texts, ["may be new", "behind"], "{path}");
+    }
+}
+
+/// Where one run of a terminal ends without a newline, the next begins in the midst of a line, at its time; a container may
+/// write as much of that as it likes.
+#[tokio::test]
+async fn what_looks_like_many_runs_in_a_line_is_read_like_any_other() {
+    let host = Host::start().await;
+    let script = "yes '2024-01-01T00:00:00.000000000Z abcd' | tr -d '\\n' | head -c 900000; echo";
+    host.ran("seams", &["-t"], script).await;
+    let id = host
+        .engine
+        .docker(&["inspect", "-f", "{{.Id}}", "seams"])
+        .await;
+    let after = format!("{}.1704067200000000000.o99999999_4", &id[..12]);
+    let path = format!("/containers/seams/logs/stream?after={after}");
+    let events = host.agent.sse(&path).await.rest(SOON).await;
+    assert_eq!(events.last().map(Event::name), Some("close"));
+    host.engine.remove("seams").await;
 }
 
 /// As each time that Compose makes its containers anew.

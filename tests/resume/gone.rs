@@ -97,6 +97,46 @@ async fn what_was_written_while_the_engine_was_away_is_missing_too() {
     assert_eq!(names, ["connected", "log", "gap", "close"]);
 }
 
+/// And for who has read more of it than the reader that all share.
+#[tokio::test]
+async fn who_is_ahead_of_the_reader_is_told_too() {
+    let (live, lives) = Answer::handed();
+    let phase = Arc::new(AtomicUsize::new(0));
+    let now = Arc::clone(&phase);
+    let lines = [(1, "one"), (2, "two")].map(|(nanos, text)| frame(STDOUT, line(nanos, text)));
+    let one = lines[0].clone();
+    let state = json!({ "Running": true, "StartedAt": "2024-01-01T00:00:00Z" });
+    let facts = json!({ "Id": ID, "Config": {}, "State": state });
+    let engine = engine_with_log(Answer::empty(200))
+        .route("GET", "/containers/*/json", Answer::json(200, facts))
+        .route_fn("GET", "/containers/*/logs", move |request| {
+            match (now.load(Relaxed), request.query.contains("follow=1")) {
+                (2, _) => Answer::message(404, "no such container"),
+                (1, true) => Answer::garbage("away"),
+                (_, true) => live.clone(),
+                (many, false) => Answer::bytes(200, lines[..=many].concat()),
+            }
+        });
+    let engine = engine.start().await;
+    let agent = agent_on(&engine).await;
+    let path = "/containers/c/logs/stream?tail=all";
+    let [mut first, mut second] = [(); 2].map(|()| Client::default());
+    let mut behind = first.open(&agent, path).await;
+    first.take(&mut behind, 1).await;
+    let log = lives.next().await;
+    assert!(log.send(one).await);
+    phase.store(1, Relaxed);
+    log.finish();
+    let mut ahead = second.open(&agent, path).await;
+    second.take(&mut ahead, 2).await;
+    phase.store(2, Relaxed);
+    for stream in [behind, ahead] {
+        let events = stream.rest(SOON).await;
+        let names: Vec<_> = events.iter().map(Event::name).collect();
+        assert_eq!(names, ["gap", "close"]);
+    }
+}
+
 /// The engine gives no log of a container that it is about to remove, which may take long.
 #[tokio::test]
 async fn a_removal_that_takes_long_ends_streams_as_any_other() {

@@ -1,18 +1,20 @@
 //! What a follower reads from the engine: what was written before, and what the ring no longer has.
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{fmt, mem, sync::Arc, time::Duration};
 
+use futures_util::future::{BoxFuture, FutureExt};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{FIRST_LINES, Follower, Phase, Step};
 use crate::{
-    engine::{self, Tail},
+    engine::{self, Facts, Tail},
     logs::{
         LogError,
         cursor::Cursor,
+        hub::Source,
         place::Place,
         reading::{From, Next, Reading, Times},
-        ring::{Ended, Sought},
+        ring::{Ended, Position, Sought},
         stretch::Gap,
         turn::Turn,
     },
@@ -57,14 +59,29 @@ impl History {
 }
 
 /// A read that is to be.
-#[derive(Debug)]
 pub(super) struct Wanted {
     from: From,
     aim: Aim,
-    /// Not before that.
-    due: Instant,
-    /// The right to it, once it is there.
-    turn: Option<Turn>,
+    /// It keeps what it waits for, its turn or the engine's answer, however often it is asked.
+    opening: BoxFuture<'static, Opened>,
+}
+
+/// What was wanted.
+struct Opened {
+    reading: Result<Reading, engine::Error>,
+    /// The right to it.
+    turn: Turn,
+    /// Where the ring ended when it was asked for.
+    read_from: Position,
+}
+
+impl fmt::Debug for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wanted")
+            .field("from", &self.from)
+            .field("aim", &self.aim)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Wanted {
@@ -91,53 +108,72 @@ pub(super) enum Aim {
     EndBefore(Place),
 }
 
-impl Follower {
-    /// Begins to read what is wanted at first, so that the engine's refusal becomes the client's answer.
-    pub(super) async fn first_reading(
-        &self,
-        from: &From,
-        aim: &Aim,
-    ) -> Result<Reading, engine::Error> {
-        let mut reading = self.source.open(&self.facts, from, false).await?;
-        // Later, if the engine takes its time: then they are known by their text.
-        if let (From::Tail(Tail::Lines(many), times), Aim::Lines) = (from, aim)
-            && let Ok(Some(time)) = timeout(FIRST_LINES, reading.only_time()).await
-        {
-            // What is open is of no use, and the engine has few to give.
-            drop(reading);
-            let since = From::since(time, *times);
-            reading = match self.counted(&since, *many).await? {
-                Some(counted) => counted,
-                None => self.source.open(&self.facts, from, false).await?,
-            };
-        }
-        Ok(reading)
-    }
-
-    /// The last lines of a log that begin with more than one of the same time: read `since` the first of that time, so that it
-    /// is known which of them the client has got. None where there are more than can be counted while a client waits for
-    /// its answer.
-    async fn counted(&self, since: &From, many: u32) -> Result<Option<Reading>, engine::Error> {
-        let all = self.source.open(&self.facts, since, false).await?;
-        let Ok(Ok(all)) = timeout(COUNTING, all.count()).await else {
-            return Ok(None);
+/// Begins to read what is wanted at first, so that the engine's refusal becomes the client's answer.
+pub(super) async fn first_reading(
+    source: &Source,
+    facts: &Facts,
+    from: &From,
+    aim: &Aim,
+) -> Result<Reading, engine::Error> {
+    let mut reading = source.open(facts, from, false).await?;
+    // Later, if the engine takes its time: then they are known by their text.
+    if let (From::Tail(Tail::Lines(many), times), Aim::Lines) = (from, aim)
+        && let Ok(Some(time)) = timeout(FIRST_LINES, reading.uncounted()).await
+    {
+        // What is open is of no use, and the engine has few to give.
+        drop(reading);
+        let since = From::since(time, *times);
+        reading = match counted(source, facts, &since, *many).await? {
+            Some(counted) => counted,
+            None => source.open(facts, from, false).await?,
         };
-        let mut reading = self.source.open(&self.facts, since, false).await?;
-        reading.skip(all.saturating_sub(many.into()));
-        Ok(Some(reading))
     }
+    Ok(reading)
+}
 
+/// The last lines of a log, of which the first have to be counted: read `since` the first of their time, so that it is known
+/// which of them the client has got. None where there are more than can be counted while a client waits for
+/// its answer.
+async fn counted(
+    source: &Source,
+    facts: &Facts,
+    since: &From,
+    many: u32,
+) -> Result<Option<Reading>, engine::Error> {
+    let all = source.open(facts, since, false).await?;
+    let Ok(Ok(all)) = timeout(COUNTING, all.count()).await else {
+        return Ok(None);
+    };
+    let mut reading = source.open(facts, since, false).await?;
+    reading.skip(all.saturating_sub(many.into()));
+    Ok(Some(reading))
+}
+
+impl Follower {
     /// Is going to read from the engine, at once.
     pub(super) fn want(&mut self, from: From, aim: Aim) {
         self.want_at(Instant::now(), from, aim);
     }
 
     fn want_at(&mut self, due: Instant, from: From, aim: Aim) {
+        let (source, facts) = (self.source.clone(), self.facts.clone());
+        let (turn, ring) = (self.member.turn(), Arc::clone(self.member.ring()));
+        let wanted = from.clone();
+        let opening = async move {
+            sleep_until(due).await;
+            let turn = turn.await;
+            let read_from = ring.end_position();
+            let reading = turn.wait_for(source.open(&facts, &wanted, false)).await;
+            Opened {
+                reading,
+                turn,
+                read_from,
+            }
+        };
         self.phase = Phase::Wanting(Box::new(Wanted {
             from,
             aim,
-            due,
-            turn: None,
+            opening: opening.boxed(),
         }));
     }
 
@@ -194,38 +230,35 @@ impl Follower {
             Sought::NotYet | Sought::Unknown => Ended::Closed,
         };
         if ring.is_empty() || ring.is_before(&place) {
-            return Some(self.end_with_ring(how));
+            return Some(self.end_ahead(how, place));
         }
         let behind = ring.first_behind(&place);
+        let before = behind.map(|(_, first)| first);
         self.phase = match behind {
             Some((position, _)) => Phase::Live(position),
             // What it holds may have been given.
             None => Phase::Over,
         };
-        let is_told = mem::replace(&mut self.is_gone, true);
-        (!is_told).then(|| {
-            Step::Gap(Gap {
-                after: Cursor::new(&self.facts.id, place),
-                before: behind.map(|(_, first)| first),
-            })
-        })
+        // It may have fallen out of the ring again since.
+        let was_told = mem::replace(&mut self.goes_on, before) == before;
+        let is_told = mem::replace(&mut self.is_gone, true) && was_told;
+        let after = Cursor::new(&self.facts.id, place);
+        (!is_told).then_some(Step::Gap(Gap { after, before }))
     }
 
-    /// Opens a read that is due.
+    /// Begins a read once it is open.
     pub(super) async fn begin(&mut self) -> Option<Step> {
         let Phase::Wanting(wanted) = &mut self.phase else {
             return None;
         };
-        sleep_until(wanted.due).await;
-        if wanted.turn.is_none() {
-            wanted.turn = Some(self.member.turn().await);
-        }
-        self.read_from = Some(self.member.ring().end_position());
-        let open = self.source.open(&self.facts, &wanted.from, false);
-        let opened = wanted.turn.as_ref()?.wait_for(open).await;
+        let Opened {
+            reading,
+            turn,
+            read_from,
+        } = (&mut wanted.opening).await;
         let (from, aim) = (wanted.from.clone(), wanted.aim.clone());
-        let turn = wanted.turn.take()?;
-        match opened {
+        self.read_from = Some(read_from);
+        match reading {
             Ok(reading) => {
                 self.phase = Phase::Reading(Box::new(History::new(reading, from, turn, aim)));
                 None
