@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::metric;
 use crate::support::agent::Agent;
-use crate::support::fixture::{ID, inspect};
+use crate::support::fixture::{ID, inspect, running};
 use crate::support::scripted::{Answer, Gate, ScriptedEngine, State};
 use crate::support::wait::{self, SOON};
 
@@ -135,10 +135,7 @@ async fn to_the_engine_are_left_where_one_client_follows_many_logs() {
     let engine = ScriptedEngine::new()
         .route("GET", "/containers/json", Answer::json(200, json!(listed)))
         .route_fn("GET", "/containers/*/json", |request| {
-            let id = request.path.split('/').rev().nth(1).unwrap().to_owned();
-            let state = json!({ "Running": true, "StartedAt": "2024-01-01T00:00:00Z" });
-            let facts = json!({ "Id": id, "Config": { "Tty": false }, "State": state });
-            Answer::json(200, facts)
+            running(request.segment(1))
         })
         .route_fn("GET", "/containers/*/logs", move |request| {
             match request.query.contains("follow=1") {

@@ -9,7 +9,7 @@ use super::Client;
 use super::held_up::{LINES, begin, is_written, numbers, script};
 use crate::contract::host::Host;
 use crate::support::client::EventStream;
-use crate::support::fixture::{ID, agent_on, engine_with_log};
+use crate::support::fixture::{ID, agent_on, engine_with_log, running};
 use crate::support::scripted::{Answer, STDOUT, frame, line};
 use crate::support::sse::Event;
 use crate::support::wait::SOON;
@@ -78,10 +78,8 @@ async fn who_has_held_up_the_reader_is_told_that_the_end_is_missing() {
 #[tokio::test]
 async fn what_was_written_while_the_engine_was_away_is_missing_too() {
     let follows = AtomicUsize::new(0);
-    let state = json!({ "Running": true, "StartedAt": "2024-01-01T00:00:00Z" });
-    let facts = json!({ "Id": ID, "Config": {}, "State": state });
     let engine = engine_with_log(Answer::bytes(200, ""))
-        .route("GET", "/containers/*/json", Answer::json(200, facts))
+        .route("GET", "/containers/*/json", running(ID))
         .route_fn("GET", "/containers/*/logs", move |request| {
             let follows = request.query.contains("follow=1") && follows.fetch_add(1, Relaxed) > 0;
             match follows {
@@ -105,10 +103,8 @@ async fn who_is_ahead_of_the_reader_is_told_too() {
     let now = Arc::clone(&phase);
     let lines = [(1, "one"), (2, "two")].map(|(nanos, text)| frame(STDOUT, line(nanos, text)));
     let one = lines[0].clone();
-    let state = json!({ "Running": true, "StartedAt": "2024-01-01T00:00:00Z" });
-    let facts = json!({ "Id": ID, "Config": {}, "State": state });
     let engine = engine_with_log(Answer::empty(200))
-        .route("GET", "/containers/*/json", Answer::json(200, facts))
+        .route("GET", "/containers/*/json", running(ID))
         .route_fn("GET", "/containers/*/logs", move |request| {
             match (now.load(Relaxed), request.query.contains("follow=1")) {
                 (2, _) => Answer::message(404, "no such container"),

@@ -4,10 +4,9 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde_json::json;
 use tokio::sync::watch;
 
-use crate::support::fixture::{ID, engine_with_log};
+use crate::support::fixture::{ID, engine_with_log, running};
 use crate::support::scripted::{Answer, Recorded, RunningEngine, frame};
 
 /// The cursor of a container's line of this time in nanoseconds.
@@ -36,13 +35,8 @@ impl Growing {
 
     /// The engine of a running container with this log.
     pub async fn engine(&self) -> RunningEngine {
-        let state = json!({ "Running": true, "StartedAt": "2024-01-01T00:00:00Z" });
-        let facts = json!({ "Id": ID, "Config": { "Tty": false }, "State": state });
-        let engine = engine_with_log(Answer::bytes(200, "")).route(
-            "GET",
-            "/containers/*/json",
-            Answer::json(200, facts),
-        );
+        let engine = engine_with_log(Answer::bytes(200, ""));
+        let engine = engine.route("GET", "/containers/*/json", running(ID));
         let engine = engine.start().await;
         self.serve(&engine);
         engine

@@ -12,7 +12,7 @@ use crate::metrics::samples::becomes;
 use crate::push::event;
 use crate::support::agent::Agent;
 use crate::support::dockerd::RealEngine;
-use crate::support::fixture::{ID, agent_on, engine_with_log};
+use crate::support::fixture::{ID, agent_on, engine_with_log, running};
 use crate::support::scripted::{Answer, STDOUT, frame, line};
 use crate::support::wait::SOON;
 
@@ -71,12 +71,10 @@ async fn goes_on_where_there_was_no_container_yet() {
 async fn tells_no_place_before_it_is_known_in_all() {
     let ids = [ID.to_owned(), ID.replace('4', "5")];
     let list: Vec<_> = ids.iter().map(|id| json!({ "Id": id })).collect();
-    let state = json!({ "Running": true, "StartedAt": "2024-01-01T00:00:00Z" });
     let engine = engine_with_log(Answer::hang_body(""))
         .route("GET", "/containers/json", Answer::json(200, json!(list)))
-        .route_fn("GET", "/containers/*/json", move |request| {
-            let facts = json!({ "Id": request.segment(1), "Config": {}, "State": state });
-            Answer::json(200, facts)
+        .route_fn("GET", "/containers/*/json", |request| {
+            running(request.segment(1))
         })
         .route_fn("GET", "/containers/*/logs", |request| {
             let has_lines = request.segment(1) == ID && !request.query.contains("follow=1");
@@ -96,7 +94,6 @@ async fn tells_no_place_before_it_is_known_in_all() {
 #[tokio::test]
 async fn who_appears_waits_until_a_place_is_known_in_all() {
     let ids = [ID.to_owned(), ID.replace('4', "5"), ID.replace('4', "6")];
-    let state = json!({ "Running": true, "StartedAt": "2024-01-01T00:00:00Z" });
     let there = Arc::new(AtomicUsize::new(1));
     let (now, all) = (Arc::clone(&there), ids.clone());
     let (subscription, subscriptions) = Answer::handed();
@@ -109,10 +106,8 @@ async fn who_appears_waits_until_a_place_is_known_in_all() {
             let list: Vec<_> = ids.map(|id| json!({ "Id": id })).collect();
             Answer::json(200, json!(list))
         })
-        .route_fn("GET", "/containers/*/json", move |request| {
-            let id = request.segment(1);
-            let facts = json!({ "Id": id, "Name": format!("/{id}"), "Config": {}, "State": state });
-            Answer::json(200, facts)
+        .route_fn("GET", "/containers/*/json", |request| {
+            running(request.segment(1))
         })
         .route_fn("GET", "/containers/*/logs", move |request| {
             match (request.segment(1), request.query.contains("follow=1")) {

@@ -15,7 +15,7 @@ use crate::push::event;
 use crate::support::agent::Agent;
 use crate::support::client::EventStream;
 use crate::support::dockerd::IMAGE;
-use crate::support::fixture::{ID, agent_on, engine_with_log};
+use crate::support::fixture::{ID, agent_on, engine_with_log, running};
 use crate::support::scripted::{Answer, Recorded, STDOUT, State, frame, line};
 use crate::support::wait::SOON;
 
@@ -118,7 +118,6 @@ async fn follows_more_containers_than_may_be_read_at_a_time() {
 #[tokio::test]
 async fn who_appears_joins_beside_one_that_the_engine_refuses() {
     let ids = [ID.to_owned(), ID.replace('4', "5")];
-    let state = json!({ "Running": true, "StartedAt": "2024-01-01T00:00:00Z" });
     let late = Arc::new(AtomicBool::new(false));
     let (is_late, refuses, all) = (Arc::clone(&late), Arc::clone(&late), ids.clone());
     let (subscription, subscriptions) = Answer::handed();
@@ -134,8 +133,7 @@ async fn who_appears_joins_beside_one_that_the_engine_refuses() {
             if id == ID && refuses.load(Relaxed) {
                 return Answer::message(500, "it is broken");
             }
-            let facts = json!({ "Id": id, "Name": format!("/{id}"), "Config": {}, "State": state });
-            Answer::json(200, facts)
+            running(id)
         });
     let engine = engine.start().await;
     let agent = agent_on(&engine).await;

@@ -14,6 +14,15 @@ pub fn inspect(config: serde_json::Value) -> Answer {
     Answer::json(200, json!({ "Id": ID, "Config": config, "State": state }))
 }
 
+/// An engine's inspect of the container `id`, which runs.
+pub fn running(id: &str) -> Answer {
+    let state = json!({ "Running": true, "StartedAt": "2024-01-01T00:00:00Z" });
+    Answer::json(
+        200,
+        json!({ "Id": id, "Name": format!("/{id}"), "Config": {}, "State": state }),
+    )
+}
+
 /// An engine with a container without a terminal, whose log is `log`.
 pub fn engine_with_log(log: Answer) -> ScriptedEngine {
     ScriptedEngine::new()
