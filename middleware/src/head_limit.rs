@@ -22,7 +22,7 @@
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, uri::PathAndQuery};
+use http::{Request, Response, StatusCode};
 use tower::{Layer, Service};
 
 use crate::refusal::OrRefusal;
@@ -60,9 +60,17 @@ pub struct HeadLimit<S> {
 
 /// How long a request's head is, in bytes, as HTTP/1.1 writes it with the least white space.
 pub fn len<B>(request: &Request<B>) -> usize {
-    let target = request.uri().path_and_query();
-    let target = target.map_or("", PathAndQuery::as_str);
-    let first = request.method().as_str().len() + target.len() + "  HTTP/1.1\r\n\r\n".len();
+    let uri = request.uri();
+    // Those of a request to a proxy, which any server has to take.
+    let scheme = uri
+        .scheme_str()
+        .map_or(0, |scheme| scheme.len() + "://".len());
+    let authority = uri
+        .authority()
+        .map_or(0, |authority| authority.as_str().len());
+    let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
+    let target = scheme + authority + path;
+    let first = request.method().as_str().len() + target + "  HTTP/1.1\r\n\r\n".len();
     let headers = request.headers().iter();
     first
         + headers.fold(0, |sum, (name, value)| {
@@ -103,13 +111,15 @@ mod tests {
 
     #[tokio::test]
     async fn counts_every_byte_of_a_head() {
-        let head = "GET /a?b HTTP/1.1\r\nhost: c\r\nx-d: \r\n\r\n";
-        for (most, status) in [(head.len(), 200), (head.len() - 1, 431)] {
-            let inside = service_fn(async |_| Ok::<_, Infallible>(Response::new(Bytes::new())));
-            let request = Request::get("/a?b").header("host", "c").header("x-d", "");
-            let service = HeadLimitLayer::new(most).layer(inside);
-            let answer = service.oneshot(request.body(()).unwrap()).await.unwrap();
-            assert_eq!(answer.status(), status);
+        for target in ["/a?b", "http://user@c:80/a?b"] {
+            let head = format!("GET {target} HTTP/1.1\r\nhost: c\r\nx-d: \r\n\r\n");
+            for (most, status) in [(head.len(), 200), (head.len() - 1, 431)] {
+                let inside = service_fn(async |_| Ok::<_, Infallible>(Response::new(Bytes::new())));
+                let request = Request::get(target).header("host", "c").header("x-d", "");
+                let service = HeadLimitLayer::new(most).layer(inside);
+                let answer = service.oneshot(request.body(()).unwrap()).await.unwrap();
+                assert_eq!(answer.status(), status, "{target}");
+            }
         }
     }
 }
