@@ -73,6 +73,8 @@ enum End {
 struct ModelCall {
     began: usize,
     is_alive: bool,
+    /// How many it has served.
+    served: usize,
     end: Option<End>,
     waker: Option<Waker>,
 }
@@ -105,7 +107,6 @@ struct World {
     budget: Option<Budget>,
     /// An answer was too long, so some ask by themselves.
     some_are_alone: bool,
-    answered: usize,
 }
 
 thread_local! {
@@ -139,6 +140,7 @@ impl Service<Request<()>> for Model {
             world.calls.push(ModelCall {
                 began: world.clock,
                 is_alive: true,
+                served: 0,
                 end: None,
                 waker: None,
             });
@@ -334,11 +336,11 @@ fn answered(n: usize, answer: Result<Response<Full<Bytes>>, BoxError>) {
         },
     };
     world(|world| {
-        world.answered += 1;
         let asker = &mut world.askers[n];
         asker.is_waiting = false;
         if let Some(call) = call {
-            let call = &world.calls[call];
+            let call = &mut world.calls[call];
+            call.served += 1;
             assert!(
                 call.began > asker.arrived,
                 "the answer is older than the question"
@@ -363,9 +365,9 @@ fn text(mut body: Full<Bytes>) -> String {
     }
 }
 
-/// Runs every order within `budget`, and returns how many there were.
-fn explore(budget: Budget) -> usize {
-    let mut runs = 0;
+/// Runs every order within `budget`: at least so `many`, in some of which all askers share a call.
+fn explore(budget: Budget, many: usize) {
+    let (mut runs, mut shared_by) = (0, 0);
     let mut choices = Choices::default();
     loop {
         runs += 1;
@@ -406,60 +408,65 @@ fn explore(budget: Budget) -> usize {
             );
             let alive = world.calls.iter().any(|call| call.is_alive);
             assert!(!alive, "a call outlives its askers");
+            let served = world.calls.iter().map(|call| call.served);
+            shared_by = served.max().unwrap_or(0).max(shared_by);
             choices = std::mem::take(&mut world.choices);
         });
         assert_eq!(shared.lanes.len(), 0, "a lane outlives its calls");
         assert_eq!(shared.held.load(Ordering::Relaxed), 0);
         if !choices.advance() {
-            return runs;
+            break;
         }
     }
+    assert!(runs >= many, "{runs} orders");
+    // One at least has to ask first, and has the first call for itself.
+    assert_eq!(shared_by, budget.askers - 1);
 }
 
 #[test]
 fn every_order_of_three_askers_keeps_the_rules() {
-    let runs = explore(Budget {
+    let budget = Budget {
         askers: 3,
         sleepers: 0,
         leavers: 2,
         mishaps: 1,
         inside: 0,
-    });
-    println!("{runs} orders");
+    };
+    explore(budget, 105_000);
 }
 
 #[test]
 fn every_order_with_another_thread_inside_a_poll_keeps_the_rules() {
-    let runs = explore(Budget {
+    let budget = Budget {
         askers: 3,
         sleepers: 0,
         leavers: 1,
         mishaps: 1,
         inside: 1,
-    });
-    println!("{runs} orders");
+    };
+    explore(budget, 91_000);
 }
 
 #[test]
 fn every_order_of_four_askers_that_are_answered_well_keeps_the_rules() {
-    let runs = explore(Budget {
+    let budget = Budget {
         askers: 4,
         sleepers: 0,
         leavers: 0,
         mishaps: 0,
         inside: 1,
-    });
-    println!("{runs} orders");
+    };
+    explore(budget, 105_000);
 }
 
 #[test]
 fn every_order_beside_one_who_is_never_polled_keeps_the_rules() {
-    let runs = explore(Budget {
+    let budget = Budget {
         askers: 3,
         sleepers: 1,
         leavers: 1,
         mishaps: 0,
         inside: 0,
-    });
-    println!("{runs} orders");
+    };
+    explore(budget, 59_000);
 }
