@@ -100,6 +100,11 @@ done
 
 ((${#missing[@]})) || exit 0
 
+if [[ ${SETUP_AGAIN:-} == "${missing[*]}" ]]; then
+    say "installed, and still not there: ${missing[*]}"
+    exit 1
+fi
+
 if ((EUID != 0)) || ! command -v apt-get >/dev/null; then
     say "missing: ${missing[*]} (Debian's package names)"
     say "run this as root on Debian, or install them and try again"
@@ -118,9 +123,5 @@ if ! {
     exit 1
 fi
 
-# What is called otherwise in another release of Debian is still missing, or known only now.
-if [[ -n ${SETUP_AGAIN:-} ]]; then
-    say "installed, and still not there: ${missing[*]}"
-    exit 1
-fi
-SETUP_AGAIN=1 exec "$0" "$@"
+# What is called otherwise in another release of Debian may be known only now.
+SETUP_AGAIN="${missing[*]}" exec "$0" "$@"
