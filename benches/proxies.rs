@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command, Stdio},
+    thread::available_parallelism,
     time::Duration,
 };
 
@@ -49,7 +50,9 @@ impl Proxy {
 
     /// HAProxy in front of `socket`.
     pub(crate) fn haproxy(socket: &Path, key: &str, core: Option<usize>) -> Self {
-        let threads = core.map_or(2, |_| 1);
+        // As many as the others have.
+        let all = available_parallelism().expect("the system tells").get();
+        let threads = core.map_or(all, |_| 1);
         Self::start(core, &["haproxy", "-f"], &["-db"], |_, address, own| {
             format!(
                 "global\n nbthread {threads}\n maxconn 4096\n\

@@ -192,7 +192,7 @@ async fn at_once(list: &[u8], inspect: &[u8], ids: &[String]) -> Vec<report::Row
         &Server::proxy("HAProxy", &haproxy, &agent.key),
     ];
     let both = measure(&servers, ids, Asking::new(What::Health, 64));
-    print("`GET /`, 64 connections, both cores for all", &both);
+    print("`GET /`, 64 connections, all cores for all", &both);
     drop((agent, nginx, haproxy, engine));
 
     let engine = Instant::start(list, inspect, Some(1));
