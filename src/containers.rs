@@ -18,7 +18,7 @@ use metrics::counter;
 use tokio::{
     sync::{Notify, watch},
     task::AbortHandle,
-    time::Instant,
+    time::{Instant, sleep},
 };
 
 pub use self::history::{InvalidVersion, Version};
@@ -28,8 +28,22 @@ use crate::{
     telemetry::name as metric,
 };
 
+/// When to look again whether there is room for a snapshot.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// The least time from the beginning of a list to that of the next.
 const GATHER: Duration = Duration::from_millis(100);
+
+/// Why the containers cannot be watched.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchError {
+    /// The engine does not tell its events, or list its containers.
+    #[error(transparent)]
+    Engine(#[from] Error),
+    /// Those who watch have not read what they began with, and it is too much.
+    #[error("too many snapshots have not been read")]
+    Unread,
+}
 
 /// See the [module](self). Clones share everything.
 #[derive(Clone, Debug)]
@@ -87,6 +101,9 @@ pub struct Watcher {
     at: Option<u64>,
 }
 
+/// See [`WatchError::Unread`].
+struct Unread;
+
 impl Containers {
     /// The containers of `engine`. Nothing is asked yet.
     pub fn new(engine: Engine) -> Self {
@@ -112,15 +129,22 @@ impl Containers {
     ///
     /// # Errors
     ///
-    /// The engine's, where it does not tell its events or list its containers.
-    pub async fn watch(&self, after: Option<Version>) -> Result<Watcher, Error> {
+    /// The engine's, or that there is too much that was not read.
+    pub async fn watch(&self, after: Option<Version>) -> Result<Watcher, WatchError> {
         let shared = Arc::clone(&self.shared);
         let refresher = shared.refresher();
         let changed = shared.changed.subscribe();
         // What changes after the list must be told.
         shared.engine.listen().stands().await?;
         shared.list_again(&refresher.wanted).await?;
-        let at = after.and_then(|version| shared.state().history.behind(version));
+        let at = {
+            let state = shared.state();
+            let at = after.and_then(|version| state.history.behind(version));
+            if at.is_none() && !state.history.has_snapshot() {
+                return Err(WatchError::Unread);
+            }
+            at
+        };
         Ok(Watcher {
             shared,
             _refresher: refresher,
@@ -131,34 +155,34 @@ impl Containers {
 }
 
 impl Watcher {
-    /// What comes next, if it is there: a snapshot or one change, as an event.
-    fn take(&mut self) -> Option<Bytes> {
+    /// What comes next, if it is there: a snapshot or one change, as an event. An error where a snapshot has no room.
+    fn take(&mut self) -> Result<Option<Bytes>, Unread> {
         let mut state = self.shared.state();
-        if let Some(at) = self.at {
-            match state.history.after(at) {
-                Ok(change) => {
-                    self.at = Some(at + u64::from(change.is_some()));
-                    return change;
-                }
-                Err(history::Passed) => {
-                    counter!(metric::LISTENERS_PASSED, "stream" => "containers").increment(1);
-                }
-            }
+        if let Some(at) = self.at
+            && let Ok(change) = state.history.after(at)
+        {
+            self.at = Some(at + u64::from(change.is_some()));
+            return Ok(change);
         }
-        let (version, snapshot) = state.history.snapshot();
-        self.at = Some(version);
-        Some(snapshot)
+        let (version, snapshot) = state.history.snapshot().ok_or(Unread)?;
+        if self.at.replace(version).is_some() {
+            counter!(metric::LISTENERS_PASSED, "stream" => "containers").increment(1);
+        }
+        Ok(Some(snapshot))
     }
 
     /// What comes next.
     pub async fn next(&mut self) -> Bytes {
         loop {
             self.changed.mark_unchanged();
-            if let Some(event) = self.take() {
-                return event;
+            match self.take() {
+                Ok(Some(event)) => return event,
+                Ok(None) => {
+                    // The sender lives as long as what is shared.
+                    let _ = self.changed.changed().await;
+                }
+                Err(Unread) => sleep(LOOK).await,
             }
-            // The sender lives as long as what is shared.
-            let _ = self.changed.changed().await;
         }
     }
 }

@@ -230,9 +230,9 @@ async fn answer(shared: Arc<Shared>, question: Question) -> Answer {
 }
 
 async fn see_through(shared: Arc<Shared>, question: Question) -> Answer {
-    let longest = question.route.longest();
+    let (longest, uri) = (question.route.longest(), question.uri.clone());
     let action = act(Arc::clone(&shared), question);
-    shared.acting.see_through(longest, action).await
+    shared.acting.see_through(uri.path(), longest, action).await
 }
 
 async fn act(shared: Arc<Shared>, question: Question) -> Answer {

@@ -1,6 +1,14 @@
 //! The last list, and the last changes that led to it, as events.
 
-use std::{collections::VecDeque, fmt, str::FromStr};
+use std::{
+    collections::VecDeque,
+    fmt,
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use bytes::Bytes;
 
@@ -9,6 +17,9 @@ use super::changes::{Change, Listed, Touched, changes};
 /// What is kept of changes at most: so many, and so many bytes.
 const CHANGES: usize = 4096;
 const BYTES: usize = 4 << 20;
+
+/// What snapshots that their clients have not read may take before no other is made, in bytes.
+const SNAPSHOTS: usize = 64 << 20;
 
 /// Which state of the containers: that after so many changes since a process began to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +72,30 @@ pub(super) struct History {
     bytes: usize,
     /// Made when someone wants it.
     snapshot: Option<Bytes>,
+    /// The bytes of all snapshots that are held, by whomever.
+    held: Arc<AtomicUsize>,
+}
+
+/// The bytes of a snapshot, counted for as long as anyone holds them.
+struct Held(Vec<u8>, Arc<AtomicUsize>);
+
+impl Held {
+    fn count(bytes: Vec<u8>, held: &Arc<AtomicUsize>) -> Bytes {
+        held.fetch_add(bytes.len(), Ordering::Relaxed);
+        Bytes::from_owner(Self(bytes, Arc::clone(held)))
+    }
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.1.fetch_sub(self.0.len(), Ordering::Relaxed);
+    }
 }
 
 impl History {
@@ -74,6 +109,7 @@ impl History {
             events: VecDeque::new(),
             bytes: 0,
             snapshot: None,
+            held: Arc::default(),
         }
     }
 
@@ -84,7 +120,6 @@ impl History {
             return false;
         }
         self.begun = begun;
-        self.snapshot = None;
         let old = self.list.take();
         let before = self.version.number;
         for change in old.iter().flat_map(|old| changes(old, &list, touched)) {
@@ -96,8 +131,12 @@ impl History {
         while self.events.len() > CHANGES || self.bytes > BYTES {
             self.bytes -= self.events.pop_front().map_or(0, |event| event.len());
         }
+        let has_changed = before != self.version.number;
+        if has_changed || old.as_ref() != Some(&list) {
+            self.snapshot = None;
+        }
         self.list = Some(list);
-        before != self.version.number
+        has_changed
     }
 
     /// Whether the list says of a container that its last health checks have failed; none where it does not count them.
@@ -122,8 +161,16 @@ impl History {
         Ok(self.events.get(at).cloned())
     }
 
-    /// The state now, as an event, and its version.
-    pub(super) fn snapshot(&mut self) -> (u64, Bytes) {
+    /// Whether there is one, or room for one.
+    pub(super) fn has_snapshot(&self) -> bool {
+        self.snapshot.is_some() || self.held.load(Ordering::Relaxed) <= SNAPSHOTS
+    }
+
+    /// The state now, as an event, and its version. None where so many others have not been read.
+    pub(super) fn snapshot(&mut self) -> Option<(u64, Bytes)> {
+        if !self.has_snapshot() {
+            return None;
+        }
         let (version, list) = (self.version, self.list.as_deref().unwrap_or_default());
         let snapshot = self.snapshot.get_or_insert_with(|| {
             let len = list.iter().map(|one| one.json.len() + 1).sum::<usize>();
@@ -137,9 +184,9 @@ impl History {
                 out.extend_from_slice(&one.json);
             }
             out.extend_from_slice(b"]}\n\n");
-            out.into()
+            Held::count(out, &self.held)
         });
-        (version.number, snapshot.clone())
+        Some((version.number, snapshot.clone()))
     }
 }
 
@@ -176,16 +223,19 @@ mod tests {
     fn tells_each_change_once_and_in_order() {
         let mut history = History::new();
         assert!(!taken(&mut history, 1, r#"[{"Id":"a"}]"#));
-        let (at, snapshot) = history.snapshot();
+        let (at, snapshot) = history.snapshot().unwrap();
+        // What has not changed is not made again.
+        assert!(!taken(&mut history, 2, r#"[{"Id":"a"}]"#));
+        assert_eq!(history.snapshot().unwrap().1.as_ptr(), snapshot.as_ptr());
         let version = history.version;
         let wanted = format!(
             "event: snapshot\nid: {version}\ndata: {{\"version\":\"{version}\",\"containers\":[{{\"Id\":\"a\"}}]}}\n\n"
         );
         assert_eq!(snapshot, wanted);
         assert_eq!(history.after(at), Ok(None));
-        assert!(taken(&mut history, 2, r#"[{"Id":"b"}]"#));
+        assert!(taken(&mut history, 3, r#"[{"Id":"b"}]"#));
         // A list that began before.
-        assert!(!taken(&mut history, 2, "[]"));
+        assert!(!taken(&mut history, 3, "[]"));
         let told = [
             history.after(at),
             history.after(at + 1),
@@ -225,6 +275,27 @@ mod tests {
         assert!(history.bytes <= BYTES);
         assert_eq!(history.after(2), Err(Passed));
         assert!(history.after(3).unwrap().is_some());
+    }
+
+    #[test]
+    fn what_is_not_read_leaves_room_for_no_other_snapshot() {
+        let mut history = History::new();
+        let mut unread = Vec::new();
+        for begun in 1..4 {
+            let text = begun.to_string().repeat(24 << 20);
+            taken(
+                &mut history,
+                begun,
+                &format!(r#"[{{"Id":"a","X":"{text}"}}]"#),
+            );
+            unread.push(history.snapshot().unwrap());
+        }
+        // It is there already.
+        assert!(history.snapshot().is_some());
+        taken(&mut history, 4, r#"[{"Id":"a"}]"#);
+        assert!(history.snapshot().is_none());
+        unread.pop();
+        assert!(history.snapshot().is_some());
     }
 
     #[test]

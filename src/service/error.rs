@@ -8,6 +8,7 @@ use middleware::{BoxError, coalesce::Torn, refusal::refusal, timeout::Elapsed};
 
 use super::{Body, push};
 use crate::{
+    containers::WatchError,
     engine,
     logs::{follower::FollowError, hub::Busy, many::OpenError},
 };
@@ -39,6 +40,12 @@ pub enum Error {
         push::LISTENERS
     )]
     Crowded,
+    /// Too many clients of `/containers/stream` have not read what they began with.
+    #[error("Too many streams of containers have not been read; try again later.")]
+    Unread,
+    /// Too many actions are under way, in all or alike.
+    #[error("Too many such actions are under way; try again later.")]
+    Acting,
     /// The engine took too long.
     #[error(transparent)]
     Slow(#[from] Elapsed),
@@ -53,7 +60,9 @@ impl Error {
             Self::Engine(engine::Error::Refused { status, .. }) => *status,
             Self::Engine(engine::Error::Slow(_)) | Self::Slow(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Engine(_) => StatusCode::BAD_GATEWAY,
-            Self::Busy(_) | Self::Crowded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy(_) | Self::Crowded | Self::Unread | Self::Acting => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 }
@@ -89,7 +98,7 @@ pub fn rescue(cause: BoxError) -> Response<Body> {
             busy.count();
             headers.insert(RETRY_AFTER, SOON);
         }
-        Error::Crowded => {
+        Error::Crowded | Error::Unread | Error::Acting => {
             headers.insert(RETRY_AFTER, SOON);
         }
         _ => {}
@@ -113,6 +122,15 @@ impl From<FollowError> for Error {
         match error {
             FollowError::Engine(error) => error.into(),
             FollowError::Busy(error) => error.into(),
+        }
+    }
+}
+
+impl From<WatchError> for Error {
+    fn from(error: WatchError) -> Self {
+        match error {
+            WatchError::Engine(error) => error.into(),
+            WatchError::Unread => Self::Unread,
         }
     }
 }

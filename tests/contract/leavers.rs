@@ -178,3 +178,34 @@ async fn an_action_is_seen_through_when_its_client_leaves() {
             .await;
     }
 }
+
+/// A container that does not stop must not keep all others from it, however often it is asked to.
+#[tokio::test]
+async fn few_of_the_same_action_are_under_way() {
+    const STOP: &str = "/containers/*/stop";
+    let engine = ScriptedEngine::new()
+        .route(
+            "GET",
+            "/containers/*/json",
+            inspect(serde_json::json!({ "StopTimeout": -1 })),
+        )
+        .route("POST", STOP, Answer::hang_head())
+        .route("POST", "/containers/*/pause", Answer::empty(204))
+        .start()
+        .await;
+    let agent = agent_on(&engine).await;
+    for many in 0..8 {
+        let mut client = agent.client.connect().await;
+        let request = format!(
+            "GET /containers/c/stop HTTP/1.1\r\nhost: a\r\nx-auth-key: {}\r\n\r\n",
+            agent.key
+        );
+        client.write_all(request.as_bytes()).await.unwrap();
+        engine.wait_for_more(many, "POST", STOP).await;
+    }
+    let refused = agent.get("/containers/c/stop").await;
+    assert_eq!(refused.status, 503);
+    assert_eq!(refused.header("retry-after"), Some("5"));
+    assert_eq!(agent.get("/containers/c/pause").await.status, 200);
+    assert_eq!(engine.requests_to("POST", STOP).len(), 8);
+}

@@ -1,18 +1,23 @@
 //! Many who watch: a hundred while twenty containers come and go, and as many as there may be.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
 use std::time::{Duration, Instant};
 
 use docker_ps_agent::telemetry::name;
 use futures_util::future::join_all;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Stage;
 use crate::metrics::samples::Samples;
 use crate::support::agent::Agent;
 use crate::support::client::EventStream;
 use crate::support::dockerd::RealEngine;
+use crate::support::fixture::{ID, agent_on};
+use crate::support::scripted::{Answer, ScriptedEngine};
 use crate::support::wait::{self, SOON};
 
 const LISTENERS: usize = 100;
@@ -195,4 +200,33 @@ async fn refuses_more_streams_than_there_may_be() {
     })
     .await;
     assert_eq!(stage.agent.open("/events").await.status, 200);
+}
+
+/// Each of these lists is another one, so that they share nothing.
+#[tokio::test]
+async fn refuses_who_comes_where_others_have_not_read_much() {
+    let lists = AtomicUsize::new(0);
+    let engine = ScriptedEngine::new()
+        .route("GET", "/events", Answer::hang_body(""))
+        .route_fn("GET", "/containers/json", move |_| {
+            let number = lists.fetch_add(1, Relaxed).to_string();
+            let text = number.repeat(40 << 20);
+            Answer::json(200, json!([{ "Id": ID, "Image": text }]))
+        });
+    let engine = engine.start().await;
+    let agent = agent_on(&engine).await;
+    let mut unread = Vec::new();
+    for _ in 0..2 {
+        let stream = agent.open("/containers/stream").await;
+        assert_eq!(stream.status, 200);
+        unread.push(stream);
+    }
+    let refused = agent.get("/containers/stream").await;
+    assert_eq!(refused.status, 503);
+    assert!(refused.header("retry-after").is_some());
+    drop(unread);
+    wait::until("there is room again", SOON, async || {
+        agent.open("/containers/stream").await.status == 200
+    })
+    .await;
 }
