@@ -50,8 +50,11 @@ impl Proxy {
 
     /// HAProxy in front of `socket`.
     pub(crate) fn haproxy(socket: &Path, key: &str, core: Option<usize>) -> Self {
-        // As many as the others have.
-        let all = available_parallelism().expect("the system tells").get();
+        // As many as the others have, and as it takes.
+        let all = available_parallelism()
+            .expect("the system tells")
+            .get()
+            .min(64);
         let threads = core.map_or(all, |_| 1);
         Self::start(core, &["haproxy", "-f"], &["-db"], |_, address, own| {
             format!(

@@ -92,7 +92,7 @@ pub struct Follower {
     at: Option<Place>,
     /// Whether that line is known, and has been told, to be gone.
     is_gone: bool,
-    /// The time of the first line behind the gap, if that was told last.
+    /// The time of the line behind the gap that was told last, as far as it was known.
     goes_on: Option<Nanos>,
     /// The last words that it began behind. In the ring they end when their output says more.
     given: Option<Box<Place>>,
@@ -200,7 +200,8 @@ impl Follower {
         this.read_from = Some(this.member.ring().end_position());
         let reading = first_reading(&this.source, &this.facts, &from, &aim);
         let reading = turn.wait_for(reading).await?;
-        this.phase = Phase::Reading(Box::new(History::new(reading, from, turn, aim)));
+        turn.read(reading);
+        this.phase = Phase::Reading(Box::new(History::new(from, turn, aim)));
         Ok(this)
     }
 
@@ -376,7 +377,7 @@ impl Follower {
                     self.reach(place);
                 }
                 if let Some(gap) = &stretch.gap {
-                    self.is_gone = true;
+                    (self.is_gone, self.goes_on) = (true, gap.before);
                     return Some(Step::Gap(gap.clone()));
                 }
                 if let Some(runs) = stretch.stopped.filter(|runs| self.is_of(*runs)) {

@@ -158,11 +158,15 @@ impl<S> Lines<S> {
         })
     }
 
-    /// The reader has got what has begun, without its end: the line of this source, and one that began no later than `time`.
+    /// The reader has got what has begun, without its end: the line of this source, which began at `time`, and one that comes
+    /// before it.
     pub fn give(&mut self, source: Source, time: i64) {
         for part in [&mut self.stdout, &mut self.stderr] {
-            let is_older = part.time().is_some_and(|begun| begun <= time);
-            part.given |= part.source == source || is_older;
+            // Of the same time, standard output is given first.
+            let is_before = part.time().is_some_and(|begun| {
+                begun < time || begun == time && part.source == Source::Stdout
+            });
+            part.given |= part.source == source || is_before;
         }
     }
 

@@ -177,7 +177,7 @@ impl Many {
         let may_follow = this.finder.hub.may_follow(running.count());
         may_follow.map_err(FollowError::from)?;
         if look.is_partial {
-            this.look = Some(Instant::now() + LOOK_AGAIN);
+            this.look_in(LOOK_AGAIN);
         }
         for new in look.new {
             this.add(new, false);
@@ -288,8 +288,8 @@ impl Many {
                     self.look = None;
                     self.looking = Some(self.look_again());
                 }
-                () = self.news.changed(), if self.look.is_none() => {
-                    self.look = Some(Instant::now() + GATHER);
+                () = self.news.changed(), if self.look.is_none_or(|at| at > Instant::now() + GATHER) => {
+                    self.look_in(GATHER);
                 }
                 Some((id, came)) = self.steps.next() => {
                     let had_places = self.has_places();
@@ -305,6 +305,12 @@ impl Many {
                 () = sleep_until(self.quiet) => {}
             }
         }
+    }
+
+    /// Looks at the containers again after so long, or before.
+    fn look_in(&mut self, pause: Duration) {
+        let at = Instant::now() + pause;
+        self.look = Some(self.look.map_or(at, |other| other.min(at)));
     }
 
     fn close(&mut self) {

@@ -67,11 +67,6 @@ impl Place {
         is_alike && self.is_counted_with(other) && self.ordinal < other.ordinal
     }
 
-    /// Whether the line at `other` is of its source, and of an earlier time.
-    pub fn is_of_later_time(&self, other: &Self) -> bool {
-        self.source == other.source && other.stamp < self.stamp
-    }
-
     /// Whether it is of a time to come, as after a step of the clock: the lines behind it seem older.
     pub fn is_ahead(&self) -> bool {
         self.since() > now()

@@ -128,7 +128,7 @@ pub struct Reading {
     found: Option<Place>,
     /// How many lines are left out.
     skip: u64,
-    /// The place that is gone; earlier lines of its source are left out.
+    /// The place that is gone; earlier lines of its source are left out, up to the first that is later.
     gone: Option<Place>,
     /// The time of the first line that is later than the one that is sought.
     first: Option<Nanos>,
@@ -316,10 +316,11 @@ impl Reading {
         if self.sought.is_none_or(|sought| sought.stamp < place.stamp) {
             self.first.get_or_insert(place.stamp);
         }
+        let is_before_gap = self.is_before_gap(&place);
         match self.sought {
             _ if line.given => {}
             None if self.skip > 0 => self.skip -= 1,
-            None if self.gone.is_some_and(|gone| gone.is_of_later_time(&place)) => {}
+            None if is_before_gap => {}
             None if line.open => self.open.push(Placed { line, place }),
             None => {
                 self.len += line.bytes.len();
@@ -334,6 +335,17 @@ impl Reading {
                     self.over = Some(Ok(Next::Missing(self.first)));
                 }
             }
+        }
+    }
+
+    fn is_before_gap(&mut self, place: &Place) -> bool {
+        match self.gone {
+            Some(gone) if gone.source == place.source && gone.stamp > place.stamp => true,
+            Some(gone) if gone.source == place.source => {
+                self.gone = None;
+                false
+            }
+            _ => false,
         }
     }
 

@@ -203,8 +203,11 @@ impl Events {
                 () = self.stop.cancelled() => Step::End(Ended::Closed),
                 () = ready(()), if is_over && self.is_past => Step::End(Ended::Closed),
                 step = self.follower.next() => step,
-                // All that has come is sent first, however slow the client.
-                () = ready(()), if is_over => Step::End(Ended::Closed),
+                // All that has come is sent first, however slow the client; and it may have been found that there is more.
+                () = ready(()), if is_over => match self.follower.is_live() {
+                    true => Step::End(Ended::Closed),
+                    false => continue,
+                },
                 () = sleep_until(self.quiet) => continue,
                 () = sleep(left.unwrap_or_default()), if left.is_some() => continue,
             };

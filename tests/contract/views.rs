@@ -151,23 +151,45 @@ async fn takes_times_in_every_form() {
 #[tokio::test]
 async fn shows_last_words_also_up_to_a_time_that_is_long_over() {
     let host = Host::start().await;
-    let name = "views-last-words";
-    host.ran(name, &[], "echo line; printf open").await;
-    let end = Timestamp::now();
-    wait::until("that is over", SOON, async || {
-        Timestamp::now() > end + Duration::from_secs(2)
-    })
-    .await;
-    for more in ["", "&restarts=follow"] {
-        let query = format!("{ALL}&until={end}{more}");
-        let texts = host.shown_texts(name, &query).await;
-        assert_eq!(texts, ["line", "open"], "{more}");
+    for (name, script, wanted) in [
+        (
+            "views-last-words",
+            "echo line; printf open",
+            &["line", "open"][..],
+        ),
+        ("views-only-words", "printf open", &["open"]),
+    ] {
+        host.ran(name, &[], script).await;
+        let end = Timestamp::now();
+        wait::until("that is over", SOON, async || {
+            Timestamp::now() > end + Duration::from_secs(2)
+        })
+        .await;
+        let until = format!("{ALL}&until={end}");
+        let stays = format!("/containers/{name}/logs/stream?{ALL}&restarts=follow");
+        for others in [0, 1] {
+            // Who has waited for it to start again has seen it stop.
+            let mut open = Vec::new();
+            for _ in 0..others {
+                let mut stream = host.agent.sse(&stays).await;
+                while stream
+                    .next(SOON)
+                    .await
+                    .is_some_and(|event| !event.data.ends_with("open\"}"))
+                {}
+                open.push(stream);
+            }
+            for more in ["", "&restarts=follow"] {
+                let texts = host.shown_texts(name, &format!("{until}{more}")).await;
+                assert_eq!(texts, wanted, "{name} {others}{more}");
+            }
+        }
+        let path = format!("/logs/stream?container={name}&{until}");
+        let events = host.agent.sse(&path).await.rest(SOON).await;
+        let is_line = |event: &&Event| event.name() == "log";
+        assert_eq!(events.iter().filter(is_line).count(), wanted.len());
+        host.engine.remove(name).await;
     }
-    let path = format!("/logs/stream?container={name}&{ALL}&until={end}");
-    let events = host.agent.sse(&path).await.rest(SOON).await;
-    let is_line = |event: &&Event| event.name() == "log";
-    assert_eq!(events.iter().filter(is_line).count(), 2);
-    host.engine.remove(name).await;
 }
 
 #[tokio::test]

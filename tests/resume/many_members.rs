@@ -4,9 +4,11 @@ use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
 };
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::json;
+use tokio::time::timeout;
 
 use super::many::says;
 use super::{Client, assert_same, line_of};
@@ -117,20 +119,20 @@ async fn follows_more_containers_than_may_be_read_at_a_time() {
 /// One that cannot be looked at any more does not hide the others.
 #[tokio::test]
 async fn who_appears_joins_beside_one_that_the_engine_refuses() {
-    let ids = [ID.to_owned(), ID.replace('4', "5")];
-    let late = Arc::new(AtomicBool::new(false));
-    let (is_late, refuses, all) = (Arc::clone(&late), Arc::clone(&late), ids.clone());
+    let ids = [ID.to_owned(), ID.replace('4', "5"), ID.replace('4', "6")];
+    let there = Arc::new(AtomicUsize::new(1));
+    let (now, then, all) = (Arc::clone(&there), Arc::clone(&there), ids.clone());
     let (subscription, subscriptions) = Answer::handed();
     let engine = engine_with_log(Answer::hang_body(""))
         .route("GET", "/events", subscription)
         .route_fn("GET", "/containers/json", move |_| {
-            let many = 1 + usize::from(is_late.load(Relaxed));
-            let list: Vec<_> = all[..many].iter().map(|id| json!({ "Id": id })).collect();
+            let ids = all[..now.load(Relaxed)].iter();
+            let list: Vec<_> = ids.map(|id| json!({ "Id": id })).collect();
             Answer::json(200, json!(list))
         })
         .route_fn("GET", "/containers/*/json", move |request| {
             let id = request.segment(1);
-            if id == ID && refuses.load(Relaxed) {
+            if id == ID && then.load(Relaxed) > 1 {
                 return Answer::message(500, "it is broken");
             }
             running(id)
@@ -140,9 +142,13 @@ async fn who_appears_joins_beside_one_that_the_engine_refuses() {
     let path = format!("/logs/stream?all=true&container={ID}");
     let mut stream = agent.sse(&path).await;
     let events = subscriptions.next().await;
-    late.store(true, Relaxed);
-    assert!(events.send(event("start", &ids[1], 1)).await);
-    says(&mut stream, &ids[1], "joined").await;
+    for (number, id) in (1..).zip(&ids[1..]) {
+        there.fetch_add(1, Relaxed);
+        assert!(events.send(event("start", id, number)).await);
+        // Not only when it is looked again whether that one can be looked at.
+        let joined = timeout(Duration::from_secs(5), says(&mut stream, id, "joined"));
+        joined.await.expect("it joins at once");
+    }
 }
 
 #[tokio::test]

@@ -2,8 +2,8 @@
 
 use std::{fmt, mem, sync::Arc, time::Duration};
 
-use futures_util::future::{BoxFuture, FutureExt};
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{FIRST_LINES, Follower, Phase, Step};
 use crate::{
@@ -42,8 +42,8 @@ pub(super) struct History {
 }
 
 impl History {
-    pub(super) fn new(reading: Reading, from: From, turn: Turn, aim: Aim) -> Self {
-        turn.read(reading);
+    /// Of what is read with a turn.
+    pub(super) fn new(from: From, turn: Turn, aim: Aim) -> Self {
         Self {
             from,
             turn,
@@ -62,14 +62,14 @@ impl History {
 pub(super) struct Wanted {
     from: From,
     aim: Aim,
-    /// It keeps what it waits for, its turn or the engine's answer, however often it is asked.
-    opening: BoxFuture<'static, Opened>,
+    /// A task of its own, which keeps what it waits for, its turn or the engine's answer, however seldom it is asked.
+    opening: AbortOnDropHandle<Opened>,
 }
 
 /// What was wanted.
 struct Opened {
-    reading: Result<Reading, engine::Error>,
-    /// The right to it.
+    opened: Result<(), engine::Error>,
+    /// The right to it; it holds the reading.
     turn: Turn,
     /// Where the ring ended when it was asked for.
     read_from: Position,
@@ -165,7 +165,7 @@ impl Follower {
             let read_from = ring.end_position();
             let reading = turn.wait_for(source.open(&facts, &wanted, false)).await;
             Opened {
-                reading,
+                opened: reading.map(|reading| turn.read(reading)),
                 turn,
                 read_from,
             }
@@ -173,7 +173,7 @@ impl Follower {
         self.phase = Phase::Wanting(Box::new(Wanted {
             from,
             aim,
-            opening: opening.boxed(),
+            opening: AbortOnDropHandle::new(tokio::spawn(opening)),
         }));
     }
 
@@ -251,16 +251,17 @@ impl Follower {
         let Phase::Wanting(wanted) = &mut self.phase else {
             return None;
         };
+        let opened = (&mut wanted.opening).await;
         let Opened {
-            reading,
+            opened,
             turn,
             read_from,
-        } = (&mut wanted.opening).await;
+        } = opened.expect("it does not panic");
         let (from, aim) = (wanted.from.clone(), wanted.aim.clone());
         self.read_from = Some(read_from);
-        match reading {
-            Ok(reading) => {
-                self.phase = Phase::Reading(Box::new(History::new(reading, from, turn, aim)));
+        match opened {
+            Ok(()) => {
+                self.phase = Phase::Reading(Box::new(History::new(from, turn, aim)));
                 None
             }
             Err(error) => self.bear(error.into(), from, aim),
@@ -298,7 +299,7 @@ impl Follower {
             }
             Ok(Next::Missing(before)) => {
                 let place = self.at?;
-                self.is_gone = true;
+                (self.is_gone, self.goes_on) = (true, before);
                 if place.is_ahead() {
                     let end = From::Tail(Tail::Lines(1), Times::default());
                     self.want(end, Aim::EndBefore(place));

@@ -37,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How often the engine may say that a container is being removed. It says so of others too while it starts, which takes less
 /// than so many seconds.
-const REMOVALS: u32 = 30;
+pub(super) const REMOVALS: u32 = 10;
 
 /// Finds containers and begins to follow them.
 pub(super) struct Finder {
@@ -58,6 +58,8 @@ pub(super) struct Look {
     pub(super) new: Vec<New>,
     /// Whether there may be others, which the engine does not let be looked at.
     pub(super) is_partial: bool,
+    /// Whether some of those may be named, so that their ids are not known.
+    pub(super) hides_named: bool,
 }
 
 /// A container that may be followed.
@@ -95,6 +97,7 @@ impl Finder {
             ids: HashSet::new(),
             new: Vec::new(),
             is_partial: false,
+            hides_named: false,
         };
         let named = selection.containers.iter();
         let named = named.map(|id| self.engine.facts(id)).collect::<Vec<_>>();
@@ -103,7 +106,10 @@ impl Finder {
             match facts {
                 Ok(facts) => look.add(known, facts, true),
                 Err(error) if error.says_gone() && !strict => {}
-                Err(error) if error.is_refusal() && !strict => look.leave_out(&error),
+                Err(error) if error.is_refusal() && !strict => {
+                    look.leave_out(&error);
+                    look.hides_named = true;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -171,16 +177,17 @@ impl Finder {
     }
 
     /// Follows a container, of which the feed may be kept by a `seat`. If `patient`, only the engine's
-    /// refusal is an error: it is tried again while there is too much to do, or the engine away.
+    /// refusal is an error: it is tried again while there is too much to do, or the engine away, and so often where
+    /// `removals` are told.
     pub(super) async fn follow(
         &self,
         facts: &Facts,
         start: &Start,
         mut seat: Option<Membership>,
         patient: bool,
+        mut removals: u32,
     ) -> Result<Follower, FollowError> {
         let end = Instant::now() + PATIENCE;
-        let mut removals = 0;
         loop {
             let slot = self.slots.acquire().await;
             let opened = Follower::open(&self.hub, facts.clone(), start.clone(), false, true).await;
@@ -192,7 +199,7 @@ impl Finder {
                     let _ = timeout_at(end, self.hub.has_room()).await;
                 }
                 Err(error) if patient && may_pass(&error, removals) => {
-                    removals += u32::from(error.is(engine::Error::says_half_removed));
+                    removals -= u32::from(error.is(engine::Error::says_half_removed));
                     tracing::debug!(%error, "cannot follow a container yet");
                     // It counts as a follower.
                     seat = None;
@@ -242,7 +249,7 @@ pub(super) fn from(place: &Place) -> Start {
 /// Whether it may be otherwise the next time.
 fn may_pass(error: &FollowError, removals: u32) -> bool {
     match error.is(engine::Error::says_half_removed) {
-        true => removals < REMOVALS,
+        true => removals > 0,
         false => !error.is(engine::Error::is_refusal),
     }
 }

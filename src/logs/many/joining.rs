@@ -1,9 +1,6 @@
 //! Who joins a stream of many logs, who cannot, and who leaves it.
 
-use std::{collections::HashSet, sync::Arc};
-
-use futures_util::future::{BoxFuture, FutureExt};
-use tokio::time::Instant;
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use super::{
     super::{
@@ -13,10 +10,11 @@ use super::{
         stretch::Gap,
     },
     Came, MAX_MEMBERS, Many, OpenError,
-    finder::{Known, LOOK_AGAIN, Look, New, TRY_AGAIN},
+    finder::{Known, LOOK_AGAIN, Look, New, REMOVALS, TRY_AGAIN},
     member::{Member, Source, State},
 };
 use crate::engine;
+use futures_util::future::{BoxFuture, FutureExt};
 
 impl Many {
     /// Begins with a container; one that has `appeared` does not wait until it is its lines' turn.
@@ -61,8 +59,11 @@ impl Many {
             member.facts.clone(),
             Arc::clone(&self.finder),
         );
+        // Where others wait for its lines, they do not wait for its removal.
+        let removals = if member.merges { 0 } else { REMOVALS };
         let opening = async move {
-            let opened = finder.follow(&facts, &start, seat, patient).await;
+            let follower = finder.follow(&facts, &start, seat, patient, removals);
+            let opened = follower.await;
             (id, Came::Opened(opened))
         };
         self.steps.push(opening.boxed());
@@ -108,12 +109,13 @@ impl Many {
             return;
         };
         let (facts, at) = (member.facts.clone(), member.at);
-        if !error.is(engine::Error::says_removed) {
-            self.say_failed(&facts, error);
-        } else if let Some(at) = self.finder.place(id, at) {
+        let place = self.finder.place(id, at);
+        if let Some(at) = place.filter(|_| error.is(engine::Error::says_removed)) {
             // There was more, when it had to wait for others, or there may have been.
             let (after, before) = (Cursor::new(&facts.id, at), None);
             self.find_gap(&Gap { after, before });
+        } else if !error.is(engine::Error::says_gone) {
+            self.say_failed(&facts, error);
         }
         if let Some(member) = self.members.get_mut(id)
             && member.news != Some("joined")
@@ -123,7 +125,7 @@ impl Many {
             if member.news.is_none() {
                 self.say(&facts, "stopped");
             }
-            self.look.get_or_insert_with(Instant::now);
+            self.look_in(Duration::ZERO);
             return;
         }
         self.members.remove(id);
@@ -146,11 +148,12 @@ impl Many {
         async move { finder.look(&known, false).await }.boxed()
     }
 
-    /// Takes leave of those that are none of these.
-    fn take_leave(&mut self, ids: &HashSet<String>) {
-        self.refused.retain(|id, _| ids.contains(id));
+    /// Takes leave of those that are none of these, unless it `hides_named` ones.
+    fn take_leave(&mut self, ids: &HashSet<String>, hides_named: bool) {
+        self.refused.retain(|id, _| hides_named || ids.contains(id));
         let is_gone = |id: &String, member: &mut Member| {
-            matches!(member.state, State::Stopped) && !ids.contains(id)
+            let is_hidden = hides_named && member.named;
+            matches!(member.state, State::Stopped) && !ids.contains(id) && !is_hidden
         };
         let gone: Vec<_> = self.members.extract_if(.., is_gone).collect();
         for (_, member) in gone {
@@ -164,19 +167,19 @@ impl Many {
             ids,
             new,
             is_partial,
+            hides_named,
         } = match found {
             Ok(look) => look,
             Err(error) => {
                 tracing::debug!(%error, "cannot look which containers there are");
-                self.look = Some(Instant::now() + TRY_AGAIN);
+                self.look_in(TRY_AGAIN);
                 return;
             }
         };
         if is_partial {
-            self.look = Some(Instant::now() + LOOK_AGAIN);
-        } else {
-            self.take_leave(&ids);
+            self.look_in(LOOK_AGAIN);
         }
+        self.take_leave(&ids, hides_named);
         for new in new {
             let id = &new.facts.id;
             self.refused.remove(id);

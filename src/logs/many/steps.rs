@@ -1,9 +1,6 @@
 //! What the followers of many logs have got: merged by time at first, then as it comes.
 
-use std::sync::Arc;
-
-use futures_util::future::FutureExt;
-use tokio::time::Instant;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     super::{
@@ -18,6 +15,7 @@ use super::{
     member::{Member, Sought, Source, State},
     write::container,
 };
+use futures_util::future::FutureExt;
 
 /// The most bytes of cursors of others that are written at once, about.
 const MOST: usize = 64 * 1024;
@@ -211,7 +209,7 @@ impl Many {
                     self.say_failed(&facts, &error);
                 }
                 self.say(&facts, "stopped");
-                self.look.get_or_insert_with(Instant::now);
+                self.look_in(Duration::ZERO);
             }
         }
     }
