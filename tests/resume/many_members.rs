@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::json;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::many::says;
 use super::{Client, assert_same, line_of};
@@ -143,6 +143,13 @@ async fn who_appears_joins_beside_one_that_the_engine_refuses() {
     let mut stream = agent.sse(&path).await;
     let events = subscriptions.next().await;
     for (number, id) in (1..).zip(&ids[1..]) {
+        // It is not found by a look that is under way for another reason.
+        let looks = || engine.requests_to("GET", "/containers/json").len();
+        let mut seen = 0;
+        while looks() > seen {
+            seen = looks();
+            sleep(Duration::from_millis(500)).await;
+        }
         there.fetch_add(1, Relaxed);
         assert!(events.send(event("start", id, number)).await);
         // Not only when it is looked again whether that one can be looked at.
