@@ -7,12 +7,12 @@
 
 mod history;
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use metrics::counter;
 use tokio::time::{Instant, timeout};
 
-use self::history::{Aim, History, Wanted, first_reading};
+use self::history::{Aim, History, Wanted};
 use super::{
     cursor::Cursor,
     encoding::Encoding,
@@ -198,8 +198,7 @@ impl Follower {
         };
         // Now, so that the engine's refusal becomes the answer.
         this.read_from = Some(this.member.ring().end_position());
-        let reading = first_reading(&this.source, &this.facts, &from, &aim);
-        let reading = turn.wait_for(reading).await?;
+        let reading = turn.wait_for(this.first_reading(&from, &aim)).await?;
         turn.read(reading);
         this.phase = Phase::Reading(Box::new(History::new(from, turn, aim)));
         Ok(this)
@@ -422,11 +421,17 @@ impl Follower {
     /// Ends with a ring that has nothing behind the line at `place`, since its log is gone.
     fn end_ahead(&mut self, how: Ended, place: Place) -> Step {
         let end = self.end_with_ring(how);
-        if !self.member.ring().is_cut() || mem::replace(&mut self.is_gone, true) {
+        if !self.member.ring().is_cut() || self.is_gone {
             return end;
         }
         self.phase = Phase::Over;
-        let (after, before) = (Cursor::new(&self.facts.id, place), None);
+        self.miss(place, None)
+    }
+
+    /// The line at `place` is gone, and the log goes on at `before`, as far as that is known.
+    fn miss(&mut self, place: Place, before: Option<Nanos>) -> Step {
+        (self.is_gone, self.goes_on) = (true, before);
+        let after = Cursor::new(&self.facts.id, place);
         Step::Gap(Gap { after, before })
     }
 

@@ -28,13 +28,16 @@ use crate::{
     telemetry::name as metric,
 };
 
+/// How many logs can only be read by who reads what was written before.
+const RESERVE: usize = 1;
+
 /// What all rings together may keep, in bytes.
 const ALL_RINGS: usize = 64 << 20;
 
 /// How much may be read and followed at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Logs read at the engine, in all.
+    /// Logs read at the engine, in all; at least two.
     pub readers: usize,
     /// Logs read at the engine for one container, the shared reader not counted.
     pub readers_per_container: usize,
@@ -152,12 +155,6 @@ fn acquire(readers: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Busy> {
         .map_err(|_| Busy::Readers)
 }
 
-/// How many logs can only be read by who reads what was written before.
-fn reserve(limits: &Limits) -> usize {
-    // Of one alone there is no share.
-    usize::from(limits.readers > 1)
-}
-
 /// See the [module](self). Clones share everything.
 #[derive(Clone)]
 pub struct Hub {
@@ -231,15 +228,14 @@ impl Shared {
 impl Hub {
     /// A hub for the containers of `engine`, whose lines have at most `max_line` bytes of text.
     pub fn new(engine: Engine, max_line: usize, limits: Limits) -> Self {
-        let reserve = reserve(&limits);
         Self {
             shared: Arc::new(Shared {
                 source: Source {
                     engine,
                     clock: Arc::default(),
                     max_line,
-                    readers: Arc::new(Semaphore::new(limits.readers - reserve)),
-                    reserve: Arc::new(Semaphore::new(reserve)),
+                    readers: Arc::new(Semaphore::new(limits.readers - RESERVE)),
+                    reserve: Arc::new(Semaphore::new(RESERVE)),
                     once: Arc::new(Semaphore::new(limits.readers)),
                     rings: Arc::default(),
                 },
@@ -278,8 +274,7 @@ impl Hub {
     ///
     /// If not.
     pub(super) fn may_follow(&self, many: usize) -> Result<(), Busy> {
-        let limits = &self.shared.limits;
-        if many > limits.readers - reserve(limits) {
+        if many > self.shared.limits.readers - RESERVE {
             return Err(Busy::Readers);
         }
         Ok(())

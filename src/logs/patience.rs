@@ -25,7 +25,7 @@ pub(super) struct Patience {
 impl Patience {
     /// Whether one more is to be borne.
     pub(super) fn bears(&mut self, error: &LogError) -> bool {
-        let is_refusal = matches!(error, LogError::Open(engine::Error::Refused { .. }));
+        let is_refusal = matches!(error, LogError::Open(error) if error.is_refusal());
         let starts = self.away.is_some_and(|away| away.elapsed() <= STARTS);
         if error.is_outage() || matches!(error, LogError::Engine(_)) {
             self.away = Some(Instant::now());

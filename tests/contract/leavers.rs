@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 use super::host::Host;
 use crate::support::agent::Agent;
@@ -142,6 +143,17 @@ async fn leaves_nothing_behind_of_a_thousand_clients() {
     assert!(open.iter().all(|line| line.ends_with(" 0")), "{open:?}");
 }
 
+/// A client that has asked for an action.
+async fn begin(agent: &Agent, action: &str) -> TcpStream {
+    let mut client = agent.client.connect().await;
+    let request = format!(
+        "GET /containers/c/{action} HTTP/1.1\r\nhost: a\r\nx-auth-key: {}\r\n\r\n",
+        agent.key
+    );
+    client.write_all(request.as_bytes()).await.unwrap();
+    client
+}
+
 /// What an engine is left in the midst of, it may do otherwise: kill at once, or stop and not start again.
 #[tokio::test]
 async fn an_action_is_seen_through_when_its_client_leaves() {
@@ -154,12 +166,7 @@ async fn an_action_is_seen_through_when_its_client_leaves() {
             .start()
             .await;
         let agent = agent_on(&engine).await;
-        let mut client = agent.client.connect().await;
-        let request = format!(
-            "GET /containers/c/{action} HTTP/1.1\r\nhost: a\r\nx-auth-key: {}\r\n\r\n",
-            agent.key
-        );
-        client.write_all(request.as_bytes()).await.unwrap();
+        let client = begin(&agent, action).await;
         engine
             .wait("the engine is asked to act", |state| {
                 state.requests_to("POST", &path).count() == 1
@@ -195,12 +202,7 @@ async fn few_of_the_same_action_are_under_way() {
         .await;
     let agent = agent_on(&engine).await;
     for many in 0..8 {
-        let mut client = agent.client.connect().await;
-        let request = format!(
-            "GET /containers/c/stop HTTP/1.1\r\nhost: a\r\nx-auth-key: {}\r\n\r\n",
-            agent.key
-        );
-        client.write_all(request.as_bytes()).await.unwrap();
+        let _client = begin(&agent, "stop").await;
         engine.wait_for_more(many, "POST", STOP).await;
     }
     let refused = agent.get("/containers/c/stop").await;

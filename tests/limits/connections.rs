@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::metric;
 use crate::support::agent::Agent;
-use crate::support::fixture::{ID, inspect, running};
+use crate::support::fixture::{ID, inspect, listed, running};
 use crate::support::scripted::{Answer, Gate, ScriptedEngine, State};
 use crate::support::wait::{self, SOON};
 
@@ -130,10 +130,9 @@ async fn to_the_engine_are_few_where_descriptors_are_and_who_needs_one_waits() {
 #[tokio::test]
 async fn to_the_engine_are_left_where_one_client_follows_many_logs() {
     let ids: Vec<_> = (0..20).map(|number| format!("{number:064x}")).collect();
-    let listed: Vec<_> = ids.iter().map(|id| json!({ "Id": id })).collect();
     let (logs, _handles) = Answer::handed();
     let engine = ScriptedEngine::new()
-        .route("GET", "/containers/json", Answer::json(200, json!(listed)))
+        .route("GET", "/containers/json", listed(&ids))
         .route_fn("GET", "/containers/*/json", |request| {
             running(request.segment(1))
         })

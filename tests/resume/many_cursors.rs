@@ -12,7 +12,7 @@ use crate::metrics::samples::becomes;
 use crate::push::event;
 use crate::support::agent::Agent;
 use crate::support::dockerd::RealEngine;
-use crate::support::fixture::{ID, agent_on, engine_with_log, running};
+use crate::support::fixture::{ID, agent_on, engine_with_log, listed, running};
 use crate::support::scripted::{Answer, STDOUT, frame, line};
 use crate::support::wait::SOON;
 
@@ -70,9 +70,8 @@ async fn goes_on_where_there_was_no_container_yet() {
 #[tokio::test]
 async fn tells_no_place_before_it_is_known_in_all() {
     let ids = [ID.to_owned(), ID.replace('4', "5")];
-    let list: Vec<_> = ids.iter().map(|id| json!({ "Id": id })).collect();
     let engine = engine_with_log(Answer::hang_body(""))
-        .route("GET", "/containers/json", Answer::json(200, json!(list)))
+        .route("GET", "/containers/json", listed(&ids))
         .route_fn("GET", "/containers/*/json", |request| {
             running(request.segment(1))
         })
@@ -102,9 +101,7 @@ async fn who_appears_waits_until_a_place_is_known_in_all() {
     let engine = engine_with_log(Answer::hang_body(""))
         .route("GET", "/events", subscription)
         .route_fn("GET", "/containers/json", move |_| {
-            let ids = all[..now.load(Relaxed)].iter();
-            let list: Vec<_> = ids.map(|id| json!({ "Id": id })).collect();
-            Answer::json(200, json!(list))
+            listed(&all[..now.load(Relaxed)])
         })
         .route_fn("GET", "/containers/*/json", |request| {
             running(request.segment(1))

@@ -17,7 +17,7 @@ use crate::push::event;
 use crate::support::agent::Agent;
 use crate::support::client::EventStream;
 use crate::support::dockerd::IMAGE;
-use crate::support::fixture::{ID, agent_on, engine_with_log, running};
+use crate::support::fixture::{ID, agent_on, engine_with_log, listed, running};
 use crate::support::scripted::{Answer, Recorded, STDOUT, State, frame, line};
 use crate::support::wait::SOON;
 
@@ -126,9 +126,7 @@ async fn who_appears_joins_beside_one_that_the_engine_refuses() {
     let engine = engine_with_log(Answer::hang_body(""))
         .route("GET", "/events", subscription)
         .route_fn("GET", "/containers/json", move |_| {
-            let ids = all[..now.load(Relaxed)].iter();
-            let list: Vec<_> = ids.map(|id| json!({ "Id": id })).collect();
-            Answer::json(200, json!(list))
+            listed(&all[..now.load(Relaxed)])
         })
         .route_fn("GET", "/containers/*/json", move |request| {
             let id = request.segment(1);

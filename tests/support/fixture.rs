@@ -23,6 +23,12 @@ pub fn running(id: &str) -> Answer {
     )
 }
 
+/// An engine's list of the containers with these ids.
+pub fn listed(ids: &[String]) -> Answer {
+    let list: Vec<_> = ids.iter().map(|id| json!({ "Id": id })).collect();
+    Answer::json(200, json!(list))
+}
+
 /// An engine with a container without a terminal, whose log is `log`.
 pub fn engine_with_log(log: Answer) -> ScriptedEngine {
     ScriptedEngine::new()

@@ -1,21 +1,18 @@
 //! What a follower reads from the engine: what was written before, and what the ring no longer has.
 
-use std::{fmt, mem, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{FIRST_LINES, Follower, Phase, Step};
 use crate::{
-    engine::{self, Facts, Tail},
+    engine::{self, Tail},
     logs::{
         LogError,
-        cursor::Cursor,
-        hub::Source,
         place::Place,
         reading::{From, Next, Reading, Times},
         ring::{Ended, Position, Sought},
-        stretch::Gap,
         turn::Turn,
     },
 };
@@ -59,6 +56,7 @@ impl History {
 }
 
 /// A read that is to be.
+#[derive(Debug)]
 pub(super) struct Wanted {
     from: From,
     aim: Aim,
@@ -67,21 +65,13 @@ pub(super) struct Wanted {
 }
 
 /// What was wanted.
+#[derive(Debug)]
 struct Opened {
     opened: Result<(), engine::Error>,
     /// The right to it; it holds the reading.
     turn: Turn,
     /// Where the ring ended when it was asked for.
     read_from: Position,
-}
-
-impl fmt::Debug for Wanted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wanted")
-            .field("from", &self.from)
-            .field("aim", &self.aim)
-            .finish_non_exhaustive()
-    }
 }
 
 impl Wanted {
@@ -108,48 +98,42 @@ pub(super) enum Aim {
     EndBefore(Place),
 }
 
-/// Begins to read what is wanted at first, so that the engine's refusal becomes the client's answer.
-pub(super) async fn first_reading(
-    source: &Source,
-    facts: &Facts,
-    from: &From,
-    aim: &Aim,
-) -> Result<Reading, engine::Error> {
-    let mut reading = source.open(facts, from, false).await?;
-    // Later, if the engine takes its time: then they are known by their text.
-    if let (From::Tail(Tail::Lines(many), times), Aim::Lines) = (from, aim)
-        && let Ok(Some(time)) = timeout(FIRST_LINES, reading.uncounted()).await
-    {
-        // What is open is of no use, and the engine has few to give.
-        drop(reading);
-        let since = From::since(time, *times);
-        reading = match counted(source, facts, &since, *many).await? {
-            Some(counted) => counted,
-            None => source.open(facts, from, false).await?,
-        };
-    }
-    Ok(reading)
-}
-
-/// The last lines of a log, of which the first have to be counted: read `since` the first of their time, so that it is known
-/// which of them the client has got. None where there are more than can be counted while a client waits for
-/// its answer.
-async fn counted(
-    source: &Source,
-    facts: &Facts,
-    since: &From,
-    many: u32,
-) -> Result<Option<Reading>, engine::Error> {
-    let all = source.open(facts, since, false).await?;
-    let Ok(Ok(all)) = timeout(COUNTING, all.count()).await else {
-        return Ok(None);
-    };
-    let mut reading = source.open(facts, since, false).await?;
-    reading.skip(all.saturating_sub(many.into()));
-    Ok(Some(reading))
-}
-
 impl Follower {
+    /// Begins to read what is wanted at first, so that the engine's refusal becomes the client's answer.
+    pub(super) async fn first_reading(
+        &self,
+        from: &From,
+        aim: &Aim,
+    ) -> Result<Reading, engine::Error> {
+        let mut reading = self.source.open(&self.facts, from, false).await?;
+        // Later, if the engine takes its time: then they are known by their text.
+        if let (From::Tail(Tail::Lines(many), times), Aim::Lines) = (from, aim)
+            && let Ok(Some(time)) = timeout(FIRST_LINES, reading.uncounted()).await
+        {
+            // What is open is of no use, and the engine has few to give.
+            drop(reading);
+            let since = From::since(time, *times);
+            reading = match self.counted(&since, *many).await? {
+                Some(counted) => counted,
+                None => self.source.open(&self.facts, from, false).await?,
+            };
+        }
+        Ok(reading)
+    }
+
+    /// The last lines of a log, of which the first have to be counted: read `since` the first of their time, so that it is
+    /// known which of them the client has got. None where there are more than can be counted while a client waits for
+    /// its answer.
+    async fn counted(&self, since: &From, many: u32) -> Result<Option<Reading>, engine::Error> {
+        let all = self.source.open(&self.facts, since, false).await?;
+        let Ok(Ok(all)) = timeout(COUNTING, all.count()).await else {
+            return Ok(None);
+        };
+        let mut reading = self.source.open(&self.facts, since, false).await?;
+        reading.skip(all.saturating_sub(many.into()));
+        Ok(Some(reading))
+    }
+
     /// Is going to read from the engine, at once.
     pub(super) fn want(&mut self, from: From, aim: Aim) {
         self.want_at(Instant::now(), from, aim);
@@ -240,10 +224,8 @@ impl Follower {
             None => Phase::Over,
         };
         // It may have fallen out of the ring again since.
-        let was_told = mem::replace(&mut self.goes_on, before) == before;
-        let is_told = mem::replace(&mut self.is_gone, true) && was_told;
-        let after = Cursor::new(&self.facts.id, place);
-        (!is_told).then_some(Step::Gap(Gap { after, before }))
+        let is_told = self.is_gone && self.goes_on == before;
+        (!is_told).then(|| self.miss(place, before))
     }
 
     /// Begins a read once it is open.
@@ -299,15 +281,13 @@ impl Follower {
             }
             Ok(Next::Missing(before)) => {
                 let place = self.at?;
-                (self.is_gone, self.goes_on) = (true, before);
                 if place.is_ahead() {
                     let end = From::Tail(Tail::Lines(1), Times::default());
                     self.want(end, Aim::EndBefore(place));
                 } else {
                     self.want(From::Beyond(place), Aim::Lines);
                 }
-                let after = Cursor::new(&self.facts.id, place);
-                Some(Step::Gap(Gap { after, before }))
+                Some(self.miss(place, before))
             }
             Ok(Next::End) => {
                 let last = history.last.or_else(|| history.turn.look(Reading::found));

@@ -177,8 +177,8 @@ impl Finder {
     }
 
     /// Follows a container, of which the feed may be kept by a `seat`. If `patient`, only the engine's
-    /// refusal is an error: it is tried again while there is too much to do, or the engine away, and so often where
-    /// `removals` are told.
+    /// refusal is an error: it is tried again while there is too much to do, or the engine away, and up to `removals` times
+    /// where that says that the container is being removed.
     pub(super) async fn follow(
         &self,
         facts: &Facts,

@@ -2,6 +2,8 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
+use futures_util::future::{BoxFuture, FutureExt};
+
 use super::{
     super::{
         cursor::Cursor,
@@ -14,7 +16,6 @@ use super::{
     member::{Member, Source, State},
 };
 use crate::engine;
-use futures_util::future::{BoxFuture, FutureExt};
 
 impl Many {
     /// Begins with a container; one that has `appeared` does not wait until it is its lines' turn.

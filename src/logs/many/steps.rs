@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::FutureExt;
+
 use super::{
     super::{
         cursor::Cursor,
@@ -15,7 +17,6 @@ use super::{
     member::{Member, Sought, Source, State},
     write::container,
 };
-use futures_util::future::FutureExt;
 
 /// The most bytes of cursors of others that are written at once, about.
 const MOST: usize = 64 * 1024;
