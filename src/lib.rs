@@ -2,11 +2,12 @@
 //!
 //! # Layout
 //!
-//! A request walks down this list; nothing in a row knows a row above it.
+//! A request walks down this list; nothing in a row knows a row above it, but that [`stack`] tells the [`server`] who has
+//! shown the key.
 //!
 //! | module | what is in it |
 //! |---|---|
-//! | `main` | arguments → config → engine → key → stack → serve; the only place that exits |
+//! | `main` | arguments → config → engine → key → stack → serve; exits, but for what [`config`] cannot read |
 //! | [`config`] | flags and environment, parsed once |
 //! | [`startup`] | which engine it is, and what to say where there is none |
 //! | [`key`] | the auth key: read, checked or made |

@@ -27,7 +27,7 @@ use http::{
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use self::acting::Acting;
+use self::acting::{Acting, Limit};
 use self::query::LogParams;
 use self::routes::{Located, Op};
 pub use self::{
@@ -231,15 +231,15 @@ async fn answer(shared: Arc<Shared>, question: Question) -> Answer {
 
 async fn see_through(shared: Arc<Shared>, question: Question) -> Answer {
     let (longest, uri) = (question.route.longest(), question.uri.clone());
-    let action = act(Arc::clone(&shared), question);
+    let action = |limit| act(Arc::clone(&shared), question, limit);
     shared.acting.see_through(uri.path(), longest, action).await
 }
 
-async fn act(shared: Arc<Shared>, question: Question) -> Answer {
+async fn act(shared: Arc<Shared>, question: Question, limit: Limit) -> Answer {
     let (engine, question) = (&shared.engine, &question);
     match question.route.op {
         Op::Act(action) => containers::act(engine, question, action).await,
-        Op::Stop(action) => containers::stop(engine, question, action).await,
+        Op::Stop(action) => containers::stop(engine, question, action, limit).await,
         Op::RemoveContainer => containers::remove(engine, question).await,
         Op::RemoveImage => images::remove(engine, question).await,
         _ => unreachable!("it changes nothing"),

@@ -22,6 +22,13 @@ async fn stop(agent: &Agent, signal: Signal) {
     }
 }
 
+/// Nothing is waited for until it is cut off.
+async fn ends_by_itself(agent: &Agent) {
+    assert_eq!(agent.wait_exit(SOON).await.code(), Some(0));
+    let output = agent.output();
+    assert!(!output.contains("cut off"), "{output}");
+}
+
 async fn closed(client: &Client) {
     wait::until("the listener is closed", SOON, async || {
         let refused = TcpStream::connect(client.address).await;
@@ -39,7 +46,7 @@ async fn ends_an_idle_agent_at_once() {
         let mut session = agent.session().await;
         assert_eq!(session.get("/").await.unwrap().status, 200);
         stop(&agent, signal).await;
-        assert_eq!(agent.wait_exit(SOON).await.code(), Some(0));
+        ends_by_itself(&agent).await;
         assert!(agent.output().contains("\"message\":\"stopped\""));
         assert!(session.get("/").await.is_err());
     }
@@ -67,7 +74,7 @@ async fn ends_streams_with_the_closing_event_of_their_dialect() {
         assert_eq!(unnamed.len(), 1, "{unnamed:?}");
         assert_eq!(unnamed[0].event, None);
         assert_eq!(unnamed[0].data, r#"{"line":"[Log stream ended]"}"#);
-        assert_eq!(agent.wait_exit(SOON).await.code(), Some(0));
+        ends_by_itself(&agent).await;
         drop(logs);
     }
 }
@@ -84,5 +91,5 @@ async fn ends_a_stream_that_never_pauses() {
     agent.signal(Signal::TERM);
     let events = stream.rest(SOON).await;
     assert_eq!(events.last().unwrap().name(), "close");
-    assert_eq!(agent.wait_exit(SOON).await.code(), Some(0));
+    ends_by_itself(&agent).await;
 }

@@ -46,7 +46,12 @@ impl Error {
 
     /// Whether the engine says no, whatever the reason.
     pub(crate) fn is_refusal(&self) -> bool {
-        matches!(self, Self::Refused { .. })
+        matches!(self, Self::Refused { .. }) && !self.is_proxys()
+    }
+
+    /// Whether a proxy in front of the engine says that it is away, as the engine itself never does.
+    pub(crate) fn is_proxys(&self) -> bool {
+        matches!(self, Self::Refused { status, .. } if (502..=504).contains(&status.as_u16()))
     }
 
     /// Whether the engine says that there is no such thing (any more).

@@ -136,6 +136,12 @@ impl Events {
 }
 
 impl Listener {
+    /// Whether the engine tells of what happens.
+    pub fn is_told(&self) -> bool {
+        let standing = self.subscription.feed.standing.borrow();
+        matches!(standing.state, State::Stands)
+    }
+
     /// Waits until the engine tells of all that happens from then on.
     ///
     /// # Errors

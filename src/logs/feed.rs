@@ -229,18 +229,7 @@ impl Reader {
                     self.is_cut = true;
                 }
                 Ok(Read::Missing(gap)) => {
-                    let place = gap.after.place;
-                    // What seems to stand behind it may be of a clock that was set back.
-                    if let From::After(_, Search::Since) = from {
-                        from = From::After(place, Search::All);
-                        continue;
-                    }
-                    self.push(Stretch::missing(gap)).await;
-                    from = if place.is_ahead() {
-                        From::Tail(Tail::Lines(0), Times::default())
-                    } else {
-                        From::Beyond(place)
-                    };
+                    from = self.go_beyond(gap, &from).await;
                     continue;
                 }
                 Ok(Read::Uncounted(time)) => {
@@ -282,10 +271,8 @@ impl Reader {
     /// give a last line without a newline.
     async fn read_rest(&mut self) -> Result<(), LogError> {
         let all = From::Tail(Tail::All, Times::default());
+        let mut from = self.last.map_or(all, |last| self.source.after(last));
         loop {
-            let from = self
-                .last
-                .map_or(all.clone(), |last| self.source.after(last));
             match self.read(&from, false).await {
                 Ok(Read::ToItsEnd(Some(rest))) => {
                     // In a run that has begun meanwhile, it may go on.
@@ -295,6 +282,10 @@ impl Reader {
                     return Ok(());
                 }
                 // Lines that are gone are told if something comes behind them.
+                Ok(Read::Missing(gap)) if gap.before.is_some() => {
+                    from = self.go_beyond(gap, &from).await;
+                    continue;
+                }
                 Ok(
                     Read::ToItsEnd(None)
                     | Read::Missing(_)
@@ -306,6 +297,22 @@ impl Reader {
                 Err(error) => self.allow(error)?,
             }
             self.pause().await;
+            from = self.last.map_or(from, |last| self.source.after(last));
+        }
+    }
+
+    /// Where to go on after a read `from` a line that is not there: what is missing is told, once that is certain.
+    async fn go_beyond(&mut self, gap: Gap, from: &From) -> From {
+        let place = gap.after.place;
+        // What seems to stand behind it may be of a clock that was set back.
+        if let From::After(_, Search::Since) = from {
+            return From::After(place, Search::All);
+        }
+        self.push(Stretch::missing(gap)).await;
+        if place.is_ahead() {
+            From::Tail(Tail::Lines(0), Times::default())
+        } else {
+            From::Beyond(place)
         }
     }
 
@@ -336,8 +343,10 @@ impl Reader {
                     return Ok(Read::Nothing);
                 }
             };
-            let next = next.inspect_err(|_| {
-                if begun.elapsed() > LONGEST_PAUSE {
+            let next = next.inspect_err(|error| {
+                // A log that is broken may take the engine long to search.
+                let is_cut = matches!(error, LogError::Engine(_));
+                if is_cut && begun.elapsed() > LONGEST_PAUSE {
                     self.patience.renew();
                 }
             });

@@ -298,6 +298,7 @@ impl Part {
         if let Some(end) = memchr::memchr(b'\n', &piece.bytes)
             && (stamp..=stamp + self.max_line).contains(&end)
             && end + 1 == piece.bytes.len()
+            && piece.last
         {
             let bytes = std::mem::take(&mut piece.bytes);
             return Some(self.finish(bytes.slice(..end)));
@@ -316,7 +317,7 @@ impl Part {
                 piece.bytes.advance(1);
                 let line = self.line();
                 // Where a record has more lines than one, they share its time.
-                if !piece.bytes.is_empty() {
+                if !piece.bytes.is_empty() || !piece.last {
                     self.buf.extend_from_slice(&line.bytes[..line.stamp]);
                 }
                 // Of a line that was just not too long, the split may leave nothing but its `\r`.

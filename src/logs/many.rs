@@ -104,6 +104,8 @@ pub struct Many {
     members: BTreeMap<String, Member>,
     /// Those that the engine gives no log of, with their last runs; they are not members.
     refused: BTreeMap<String, Nanos>,
+    /// Where the client was in containers that are there and no members, so that it need not begin anew once they are.
+    absent: Vec<Cursor>,
     /// Followers that are waited for.
     steps: FuturesUnordered<BoxFuture<'static, (String, Came)>>,
     news: Listener,
@@ -154,6 +156,7 @@ impl Many {
             views,
             members: BTreeMap::new(),
             refused: BTreeMap::new(),
+            absent: Vec::new(),
             steps: FuturesUnordered::new(),
             news,
             look: None,
@@ -176,9 +179,7 @@ impl Many {
         let running = look.new.iter().filter(|new| new.facts.state.running);
         let may_follow = this.finder.hub.may_follow(running.count());
         may_follow.map_err(FollowError::from)?;
-        if look.is_partial {
-            this.look_in(LOOK_AGAIN);
-        }
+        this.mistrust(look.is_partial);
         for new in look.new {
             this.add(new, false);
         }
@@ -208,7 +209,11 @@ impl Many {
             if !seen.insert(after.id()) {
                 return Err(OpenError::Twice);
             }
-            if after.is_of_nobody() || look.ids.iter().any(|id| after.is_of(id)) {
+            if after.is_of_nobody() {
+                continue;
+            }
+            if look.ids.iter().any(|id| after.is_of(id)) {
+                self.absent.push(after.clone());
                 continue;
             }
             let is_gone = finder.hub.source().is_gone(after).await;
@@ -311,6 +316,13 @@ impl Many {
     fn look_in(&mut self, pause: Duration) {
         let at = Instant::now() + pause;
         self.look = Some(self.look.map_or(at, |other| other.min(at)));
+    }
+
+    /// Looks again before something is known to have happened, if the last look `is_partial` or nobody would tell.
+    fn mistrust(&mut self, is_partial: bool) {
+        if is_partial || !self.news.is_told() {
+            self.look_in(LOOK_AGAIN);
+        }
     }
 
     fn close(&mut self) {

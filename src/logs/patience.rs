@@ -52,7 +52,11 @@ impl LogError {
     /// Whether the engine is away, and may come back.
     pub(super) fn is_outage(&self) -> bool {
         use engine::Error::{Broken, Slow, Unreachable};
-        matches!(self, Self::Open(Unreachable(_) | Slow(_) | Broken(_)))
+        match self {
+            Self::Open(Unreachable(_) | Slow(_) | Broken(_)) => true,
+            Self::Open(error) => error.is_proxys(),
+            _ => false,
+        }
     }
 
     /// Whether the container does not exist any more.

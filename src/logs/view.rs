@@ -34,7 +34,7 @@ pub struct Rules {
     /// All of these must be in the text.
     pub grep: Vec<Finder<'static>>,
     /// The text must match, as far as it is searched.
-    pub regex: Option<Regex>,
+    pub regex: Option<Arc<Regex>>,
     /// No time in front of the text.
     pub without_time: bool,
 }
@@ -66,7 +66,8 @@ impl PartialEq for Rules {
             )
             && grep.len() == other.grep.len()
             && grep.iter().zip(&other.grep).all(is_alike)
-            && regex.as_ref().map(Regex::as_str) == other.regex.as_ref().map(Regex::as_str)
+            && regex.as_ref().map(|regex| regex.as_str())
+                == other.regex.as_ref().map(|regex| regex.as_str())
     }
 }
 

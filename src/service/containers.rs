@@ -6,11 +6,14 @@ use http::{HeaderValue, Response};
 use http_body_util::{BodyExt, Limited};
 use middleware::timeout::Elapsed;
 
-use super::{Answer, Body, Error, Question, body, query::ListParams};
+use super::{Answer, Body, Error, Question, acting::Limit, body, query::ListParams};
 use crate::engine::{self, Action, ContainerId, Engine, Facts};
 
 /// How much longer than its grace period a stop may take.
 const MARGIN: Duration = Duration::from_secs(30);
+
+/// The same where its client does not wait for it any more.
+const LONGER: Duration = Duration::from_secs(10 * 60);
 
 /// The engine's grace period where a container has none of its own.
 const GRACE: Duration = Duration::from_secs(10);
@@ -44,23 +47,29 @@ async fn act_on(engine: &Engine, id: &ContainerId, action: Action) -> Answer {
     engine.act(id, action).await?;
     match engine.container(id).await {
         Ok(answer) => Ok(body::untouched(answer)),
-        // One that is removed when it stops.
-        Err(error) if error.says_gone() && action == Action::Stop => {
-            Ok(removed("Container", id.as_str()))
-        }
+        // One that is removed when it stops, which it may do at once.
+        Err(error) if error.says_gone() => Ok(removed("Container", id.as_str())),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Acts in a way that waits for the container to stop: for as long as that may take, and not for ever on
-/// an engine that hangs.
-pub(super) async fn stop(engine: &Engine, question: &Question, action: Action) -> Answer {
+/// Acts in a way that waits for the container to stop: the client for as long as that may take, the agent for longer, and
+/// neither for ever on an engine that hangs.
+pub(super) async fn stop(
+    engine: &Engine,
+    question: &Question,
+    action: Action,
+    limit: Limit,
+) -> Answer {
     let id = &question.name()?;
     let facts = within(MARGIN, async { Ok(engine.facts(id).await?) }).await?;
-    match grace(&facts) {
-        Some(grace) => within(grace + MARGIN, act_on(engine, id, action)).await,
-        None => act_on(engine, id, action).await,
-    }
+    let acts = act_on(engine, id, action);
+    let Some(grace) = grace(&facts) else {
+        return acts.await;
+    };
+    // The client may have left.
+    let _ = limit.send(grace + MARGIN);
+    within(grace + LONGER, acts).await
 }
 
 async fn within<T>(

@@ -99,13 +99,14 @@ async fn after_an_action_are_those_of_the_inspect() {
     let engine = ScriptedEngine::new()
         .route("POST", "/containers/*/start", Answer::empty(204))
         .route("POST", "/containers/*/stop", Answer::empty(204))
-        .route("GET", "/containers/*/json", Answer::message(404, "gone"))
+        .route("GET", "/containers/*/json", Answer::message(500, "broken"))
         .start()
         .await;
     let agent = agent_on(&engine).await;
     let reply = agent.get("/containers/c/start").await;
-    assert_eq!(refusal(&reply, 404), "gone");
+    assert_eq!(refusal(&reply, 500), "broken");
     // What cannot be inspected is not stopped either: how long that may take is not known.
+    engine.route("GET", "/containers/*/json", Answer::message(404, "gone"));
     let reply = agent.get("/containers/c/stop").await;
     assert_eq!(refusal(&reply, 404), "gone");
     assert!(engine.requests_to("POST", "/containers/*/stop").is_empty());

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
+use tokio::time::sleep;
 
 use super::Client;
 use super::growing::Growing;
 use crate::push::event;
-use crate::support::fixture::{ID, agent_on, engine_with_log};
+use crate::support::fixture::{ID, agent_on, engine_with_log, running};
 use crate::support::scripted::{Answer, Gate, STDOUT, frame, line};
 use crate::support::wait::SOON;
 
@@ -37,6 +39,88 @@ async fn refusals_of_an_engine_that_starts_do_not_end_a_stream() {
     client.take(&mut stream, 1).await;
     assert!(client.lines.last().unwrap().ends_with(" after"));
     assert_eq!((client.lines.len(), client.gaps), (2, 0));
+}
+
+/// A proxy that has no engine to ask says so in the engine's place.
+#[tokio::test]
+async fn an_engine_behind_a_proxy_is_waited_for() {
+    let away = Arc::new(AtomicBool::new(false));
+    let is_away = Arc::clone(&away);
+    let lines = [(1, "one"), (2, "two")].map(|(nanos, text)| frame(STDOUT, line(nanos, text)));
+    let first = lines[0].clone();
+    let (follow, follows) = Answer::handed();
+    let engine =
+        engine_with_log(Answer::empty(200)).route_fn("GET", "/containers/**", move |request| {
+            if is_away.load(Relaxed) {
+                return Answer::message(503, "no server is available");
+            }
+            match (request.segment(2), request.query.contains("follow=1")) {
+                ("json", _) => running(ID),
+                (_, true) => follow.clone(),
+                (_, false) => Answer::bytes(200, first.clone()),
+            }
+        });
+    let engine = engine.start().await;
+    let agent = agent_on(&engine).await;
+    let mut client = Client::default();
+    let path = "/containers/c/logs/stream?tail=all";
+    let mut stream = client.open(&agent, path).await;
+    let log = follows.next().await;
+    assert!(log.send(lines[0].clone()).await);
+    client.take(&mut stream, 1).await;
+    let asked = engine.requests_to("GET", "/containers/**").len();
+    away.store(true, Relaxed);
+    log.finish();
+    // More often than a failing log is read again.
+    engine
+        .wait_for_more(asked + 8, "GET", "/containers/**")
+        .await;
+    away.store(false, Relaxed);
+    let log = follows.next().await;
+    assert!(log.send(lines.concat()).await);
+    client.take(&mut stream, 1).await;
+    assert!(client.lines.last().unwrap().ends_with(" two"));
+    assert_eq!((client.lines.len(), client.gaps), (2, 0));
+}
+
+/// Nothing is won by reading it again and again.
+#[tokio::test]
+async fn a_log_that_is_never_read_to_its_end_ends_a_stream() {
+    let torn = Answer::torn(frame(STDOUT, line(1, "one")));
+    let engine =
+        engine_with_log(Answer::empty(200)).route_fn("GET", "/containers/*/logs", move |request| {
+            match request.query.contains("follow=1") {
+                true => Answer::hang_body(""),
+                false => torn.clone(),
+            }
+        });
+    let engine = engine.start().await;
+    let agent = agent_on(&engine).await;
+    let stream = agent.sse("/containers/c/logs/stream?tail=0").await;
+    let events = stream.rest(SOON).await;
+    assert_eq!(events.last().unwrap().name(), "error");
+}
+
+/// The engine says so at last, each time that it has searched the log.
+#[tokio::test]
+async fn a_log_that_cannot_be_searched_ends_a_stream() {
+    const SYSTEM: u8 = 3;
+    let searched = Answer::stream(|log| async move {
+        sleep(Duration::from_millis(2100)).await;
+        log.send(frame(SYSTEM, "Error grabbing logs")).await;
+    });
+    let engine =
+        engine_with_log(Answer::empty(200)).route_fn("GET", "/containers/*/logs", move |request| {
+            match request.query.contains("follow=1") {
+                true => searched.clone(),
+                false => Answer::empty(200),
+            }
+        });
+    let engine = engine.start().await;
+    let agent = agent_on(&engine).await;
+    let stream = agent.sse("/containers/c/logs/stream").await;
+    let events = stream.rest(3 * SOON).await;
+    assert_eq!(events.last().unwrap().name(), "error");
 }
 
 /// A stream that says in between that it lives does not ask again.

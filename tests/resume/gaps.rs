@@ -1,13 +1,16 @@
 //! Cursors that are broken, of others, or of lines that are gone.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::growing::{Growing, cursor};
 use super::{Client, line_of};
 use crate::contract::host::{Host, text};
-use crate::support::fixture::agent_on;
-use crate::support::scripted::{STDERR, STDOUT};
+use crate::support::fixture::{agent_on, engine_with_log};
+use crate::support::scripted::{Answer, STDERR, STDOUT, frame, line};
 use crate::support::sse::Event;
 use crate::support::wait::SOON;
 
@@ -127,6 +130,48 @@ async fn tells_of_a_lost_end_what_comes_behind_it() {
         assert_eq!(gap["before"], behind.to_string(), "{path}");
         assert_eq!(texts, ["may be new", "behind"], "{path}");
     }
+}
+
+/// A log of one file that rotates just before its container stops: to who follows, the engine gives no more.
+#[tokio::test]
+async fn tells_what_is_missing_of_a_log_s_end() {
+    let (follow, follows) = Answer::handed();
+    let rotated = Arc::new(AtomicBool::new(false));
+    let has_rotated = Arc::clone(&rotated);
+    let log = |lines: &[u64]| {
+        let lines = lines.iter().map(|number| {
+            let text = format!("number {number}");
+            frame(STDOUT, line(*number, text))
+        });
+        lines.collect::<Vec<_>>().concat()
+    };
+    let (old, new) = (log(&[1]), log(&[5, 6]));
+    let engine =
+        engine_with_log(Answer::empty(200)).route_fn("GET", "/containers/*/logs", move |request| {
+            match (
+                request.query.contains("follow=1"),
+                has_rotated.load(Relaxed),
+            ) {
+                (true, _) => follow.clone(),
+                (false, false) => Answer::bytes(200, old.clone()),
+                (false, true) => Answer::bytes(200, new.clone()),
+            }
+        });
+    let engine = engine.start().await;
+    let agent = agent_on(&engine).await;
+    let mut client = Client::default();
+    let path = "/containers/c/logs/stream?tail=all";
+    let mut stream = client.open(&agent, path).await;
+    let live = follows.next().await;
+    assert!(live.send(log(&[1])).await);
+    client.take(&mut stream, 1).await;
+    rotated.store(true, Relaxed);
+    live.finish();
+    client.take(&mut stream, 2).await;
+    let texts: Vec<_> = client.lines.iter().map(|line| text(line)).collect();
+    assert_eq!(texts, ["number 1", "number 5", "number 6"]);
+    assert_eq!(client.gaps, 1);
+    assert_eq!(stream.next(SOON).await.unwrap().name(), "close");
 }
 
 /// Where one run of a terminal ends without a newline, the next begins in the midst of a line, at its time; a container may

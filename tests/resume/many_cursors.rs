@@ -13,7 +13,7 @@ use crate::push::event;
 use crate::support::agent::Agent;
 use crate::support::dockerd::RealEngine;
 use crate::support::fixture::{ID, agent_on, engine_with_log, listed, running};
-use crate::support::scripted::{Answer, STDOUT, frame, line};
+use crate::support::scripted::{Answer, Recorded, STDOUT, frame, line};
 use crate::support::wait::SOON;
 
 const GAPS: &str = "docker_ps_agent_log_gaps_total";
@@ -174,6 +174,80 @@ async fn tells_what_is_missing(refusal: Answer) {
         assert_ne!(event.name(), "error");
         client.keep(&event);
     }
+}
+
+/// Its place comes along, for when it can be read again.
+#[tokio::test]
+async fn goes_on_where_it_was_in_one_that_could_not_be_read_meanwhile() {
+    for refused in ["json", "logs"] {
+        let ids = [ID.to_owned(), ID.replace('4', "5")];
+        let stage = Arc::new(AtomicUsize::new(0));
+        let (now, then) = (Arc::clone(&stage), Arc::clone(&stage));
+        let refuses = move |request: &Recorded, stage: usize| {
+            stage == 1 && request.segment(1) != ID && request.segment(2) == refused
+        };
+        let engine = engine_with_log(Answer::empty(200))
+            .route("GET", "/containers/json", listed(&ids))
+            .route_fn("GET", "/containers/*/json", move |request| {
+                match refuses(request, now.load(Relaxed)) {
+                    true => Answer::message(500, "broken"),
+                    false => running(request.segment(1)),
+                }
+            })
+            .route_fn("GET", "/containers/*/logs", move |request| {
+                let stage = then.load(Relaxed);
+                if refuses(request, stage) {
+                    return Answer::message(500, "broken");
+                }
+                if request.query.contains("follow=1") {
+                    return Answer::hang_body("");
+                }
+                let (old, new, since) = match request.segment(1) {
+                    ID => ((1, "one"), (3, "three"), 1),
+                    _ => ((2, "two"), (4, "four"), 2),
+                };
+                let lines = [Some(old), Some(new).filter(|_| stage >= since)];
+                let lines = lines.into_iter().flatten();
+                let lines = lines.map(|(nanos, text)| frame(STDOUT, line(nanos, text)));
+                Answer::bytes(200, lines.collect::<Vec<_>>().concat())
+            });
+        let engine = engine.start().await;
+        let agent = agent_on(&engine).await;
+        let mut client = Client::default();
+        for (at, many) in [(0, 2), (1, 1), (2, 1)] {
+            stage.store(at, Relaxed);
+            let path = "/logs/stream?all=true&tail=all";
+            let mut stream = client.open(&agent, path).await;
+            client.take(&mut stream, many).await;
+        }
+        let texts: Vec<_> = client.lines.iter().map(|line| text(line)).collect();
+        assert_eq!(texts, ["one", "two", "three", "four"], "{refused}");
+        assert_eq!(client.gaps, 0);
+    }
+}
+
+/// A browser asks for the same again.
+#[tokio::test]
+async fn goes_on_where_one_that_was_named_has_been_removed() {
+    let host = Host::start().await;
+    for name in ["named-a", "named-b"] {
+        host.ran(name, &[], "echo one; echo two").await;
+    }
+    let path = "/logs/stream?container=named-a&container=named-b";
+    let mut client = Client::default();
+    let mut stream = client.open(&host.agent, path).await;
+    client.take(&mut stream, 3).await;
+    host.engine.remove("named-b").await;
+    assert_eq!(host.agent.get(path).await.status, 404);
+    let mut stream = client.open(&host.agent, path).await;
+    while client.gaps == 0 {
+        client.keep(&stream.next(SOON).await.expect("a gap is told"));
+    }
+    says(&mut stream, "named-a", "joined").await;
+    host.engine.remove("named-a").await;
+    let gone = [("last-event-id", client.cursor.as_deref().unwrap())];
+    let refused = host.agent.client.open_with("GET", path, &gone, "").await;
+    assert_eq!(refused.status, 404);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! What goes wrong reaches all who share the call, and nobody later.
 
+use super::freshness::in_flight;
 use crate::support::fixture::agent_on;
 use crate::support::scripted::{Answer, Gate, ScriptedEngine};
 
@@ -18,6 +19,7 @@ async fn a_refusal_reaches_all_and_nobody_later() {
     engine
         .wait("the engine is asked", |state| state.waiting == 1)
         .await;
+    in_flight(&agent, 5).await;
     gate.open();
     for asked in asked {
         let reply = asked.await.unwrap();
@@ -27,6 +29,9 @@ async fn a_refusal_reaches_all_and_nobody_later() {
         );
         assert_eq!(reply.header("etag"), None);
     }
+    // Of the one that asked first, and of all others.
+    let calls = engine.requests_to("GET", "/containers/*/json").len();
+    assert_eq!(calls, 2);
     engine.route("GET", "/containers/*/json", Answer::json(200, "{}"));
     assert_eq!(ask().await.unwrap().status, 200);
 }

@@ -34,7 +34,7 @@ async fn metrics(agent: &Agent) -> String {
 }
 
 /// Waits until so many requests are in flight at the agent.
-async fn in_flight(agent: &Agent, requests: usize) {
+pub(super) async fn in_flight(agent: &Agent, requests: usize) {
     wait::until("all have asked", SOON, async || {
         metrics(agent).await.contains(&format!(
             "docker_ps_agent_http_requests_in_flight {requests}\n"

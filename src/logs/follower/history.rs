@@ -263,13 +263,14 @@ impl Follower {
         };
         match next {
             Ok(Next::Lines(stretch)) => {
-                self.patience.renew();
-                self.pause = PAUSE;
                 let place = stretch.last()?;
                 history.last = Some(place);
+                // What is read for its end only is read from its beginning again, if it breaks off.
                 let Aim::Lines = history.aim else {
                     return None;
                 };
+                self.patience.renew();
+                self.pause = PAUSE;
                 let is_over = history.turn.is_over();
                 self.reach(place);
                 if let Some(position) = self.place_in_ring(&place) {

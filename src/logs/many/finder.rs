@@ -29,7 +29,7 @@ const LOOK: Duration = Duration::from_secs(30);
 /// When to try again where something could not be.
 pub(super) const TRY_AGAIN: Duration = Duration::from_secs(1);
 
-/// When to look again where the engine does not let one be looked at.
+/// When to look again where the engine does not let one be looked at, or does not tell what happens.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 /// How long to wait until there may be a reader more, before the client is told to come back later.
@@ -80,7 +80,8 @@ impl Finder {
         }
     }
 
-    /// Looks which containers there are. Those that are named must exist, if `strict`.
+    /// Looks which containers there are. Those that are named must exist, if `strict`; or one of them where the client comes
+    /// back, since others may have been removed meanwhile.
     pub(super) async fn look(&self, known: &Known, strict: bool) -> Result<Look, engine::Error> {
         let late = |_| {
             Err(engine::Error::broken(
@@ -102,10 +103,12 @@ impl Finder {
         let named = selection.containers.iter();
         let named = named.map(|id| self.engine.facts(id)).collect::<Vec<_>>();
         let mut named = iter(named).buffered(AT_A_TIME);
+        let comes_back = !self.wanted.cursors.is_empty();
+        let mut gone = None;
         while let Some(facts) = named.next().await {
             match facts {
                 Ok(facts) => look.add(known, facts, true),
-                Err(error) if error.says_gone() && !strict => {}
+                Err(error) if error.says_gone() && (comes_back || !strict) => gone = Some(error),
                 Err(error) if error.is_refusal() && !strict => {
                     look.leave_out(&error);
                     look.hides_named = true;
@@ -114,7 +117,10 @@ impl Finder {
             }
         }
         let Some(labels) = &selection.labels else {
-            return Ok(look);
+            return match gone.filter(|_| strict && look.ids.is_empty()) {
+                Some(error) => Err(error),
+                None => Ok(look),
+            };
         };
         let listed = self.engine.with_labels(labels).await?.into_iter();
         let listed: Vec<_> = listed

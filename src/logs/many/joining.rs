@@ -12,7 +12,7 @@ use super::{
         stretch::Gap,
     },
     Came, MAX_MEMBERS, Many, OpenError,
-    finder::{Known, LOOK_AGAIN, Look, New, REMOVALS, TRY_AGAIN},
+    finder::{Known, Look, New, REMOVALS, TRY_AGAIN},
     member::{Member, Source, State},
 };
 use crate::engine;
@@ -26,6 +26,11 @@ impl Many {
         let news = Some(if known.is_some() { "started" } else { "joined" });
         let at = known.and_then(|member| member.at);
         let (start, first) = self.finder.start(&id, at, appeared);
+        let at = match start {
+            Start::After(place) => Some(place),
+            Start::Tail(..) => None,
+        };
+        self.absent.retain(|cursor| !cursor.is_of(&id));
         let member = Member {
             view: (self.views)(&facts),
             runs: facts.state.run(),
@@ -131,6 +136,9 @@ impl Many {
         }
         self.members.remove(id);
         if !error.is(engine::Error::says_gone) {
+            let mut cursors = self.finder.wanted.cursors.iter();
+            self.absent
+                .extend(cursors.find(|cursor| cursor.is_of(id)).cloned());
             // It may be listed for long.
             self.refused.insert(facts.id, facts.state.run());
         }
@@ -152,6 +160,8 @@ impl Many {
     /// Takes leave of those that are none of these, unless it `hides_named` ones.
     fn take_leave(&mut self, ids: &HashSet<String>, hides_named: bool) {
         self.refused.retain(|id, _| hides_named || ids.contains(id));
+        let is_there = |cursor: &Cursor| ids.iter().any(|id| cursor.is_of(id));
+        self.absent.retain(|cursor| hides_named || is_there(cursor));
         let is_gone = |id: &String, member: &mut Member| {
             let is_hidden = hides_named && member.named;
             matches!(member.state, State::Stopped) && !ids.contains(id) && !is_hidden
@@ -177,9 +187,7 @@ impl Many {
                 return;
             }
         };
-        if is_partial {
-            self.look_in(LOOK_AGAIN);
-        }
+        self.mistrust(is_partial);
         self.take_leave(&ids, hides_named);
         for new in new {
             let id = &new.facts.id;

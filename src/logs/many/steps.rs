@@ -107,10 +107,14 @@ impl Many {
     /// Lets those go on of these that had to wait for what others had from before.
     pub(super) fn unpark(&mut self, these: impl Fn(&Member) -> bool) {
         let mut free = Vec::new();
-        for (id, member) in self.members.iter_mut().filter(|(_, member)| these(member)) {
-            match std::mem::replace(&mut member.state, State::Waiting) {
-                State::Parked(follower) => free.push((id.clone(), follower)),
-                other => member.state = other,
+        let is_free = |member: &Member| matches!(member.state, State::Parked(_)) && these(member);
+        for (id, member) in self
+            .members
+            .iter_mut()
+            .filter(|(_, member)| is_free(member))
+        {
+            if let State::Parked(follower) = std::mem::replace(&mut member.state, State::Waiting) {
+                free.push((id.clone(), follower));
             }
         }
         for (id, follower) in free {

@@ -12,7 +12,7 @@ use super::{
         sse::gap_data,
         stretch::{Gap, Placed},
     },
-    Many,
+    MAX_MEMBERS, Many,
 };
 use crate::{engine::Facts, telemetry::name as metric};
 
@@ -87,6 +87,10 @@ impl Many {
             if is_written {
                 cursors.push(',');
             }
+        }
+        let room = MAX_MEMBERS.saturating_sub(self.members.len());
+        for absent in self.absent.iter().take(room) {
+            write!(cursors, "{absent},").expect("a String takes everything");
         }
         Some(cursors)
     }

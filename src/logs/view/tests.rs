@@ -32,8 +32,8 @@ fn grep(texts: &[&str]) -> Vec<Finder<'static>> {
     finders.map(Finder::into_owned).collect()
 }
 
-fn regex(text: &str) -> Option<Regex> {
-    Some(Regex::new(text).unwrap())
+fn regex(text: &str) -> Option<Arc<Regex>> {
+    Some(Arc::new(Regex::new(text).unwrap()))
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What a query says of a log.
 
-use std::fmt::Display;
+use std::{fmt::Display, sync::Arc};
 
 use jiff::Timestamp;
 use memchr::memmem::Finder;
@@ -105,7 +105,8 @@ impl LogParams {
                 strip_ansi: ansi.is_some(),
                 secrets: None,
                 grep,
-                regex: regex.flatten(),
+                // What is remembered of searches is kept once for all containers of a stream.
+                regex: regex.flatten().map(Arc::new),
                 without_time: times == Some(false),
             },
         })
