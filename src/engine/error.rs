@@ -46,11 +46,11 @@ impl Error {
 
     /// Whether the engine says no, whatever the reason.
     pub(crate) fn is_refusal(&self) -> bool {
-        matches!(self, Self::Refused { .. }) && !self.is_proxys()
+        matches!(self, Self::Refused { .. }) && !self.says_away()
     }
 
-    /// Whether a proxy in front of the engine says that it is away, as the engine itself never does.
-    pub(crate) fn is_proxys(&self) -> bool {
+    /// Whether the engine says that what it needs is away, or a proxy in front of it that the engine is.
+    pub(crate) fn says_away(&self) -> bool {
         matches!(self, Self::Refused { status, .. } if (502..=504).contains(&status.as_u16()))
     }
 

@@ -86,6 +86,7 @@ impl Feed {
             waiting: Arc::clone(&waiting),
             emptiness: Arc::clone(&emptiness),
             last: None,
+            is_gone: false,
             patience: Patience::default(),
             pause: PAUSE,
             doubted: None,
@@ -155,6 +156,8 @@ struct Reader {
     emptiness: Arc<Notify>,
     /// The last line that was pushed.
     last: Option<Place>,
+    /// Whether it is gone, and that was told.
+    is_gone: bool,
     patience: Patience,
     /// How long to wait before the next try.
     pause: Duration,
@@ -261,8 +264,8 @@ impl Reader {
             }
             self.pause().await;
             // Where nothing came, the same again: a gap is told once.
-            if self.last != last {
-                from = self.last.map_or(from, |last| self.source.after(last));
+            if self.last != last || self.is_gone {
+                from = self.behind_last(from);
             }
         }
     }
@@ -270,8 +273,7 @@ impl Reader {
     /// Reads what a stopped container's log holds behind the last line: to who follows, the engine does not
     /// give a last line without a newline.
     async fn read_rest(&mut self) -> Result<(), LogError> {
-        let all = From::Tail(Tail::All, Times::default());
-        let mut from = self.last.map_or(all, |last| self.source.after(last));
+        let mut from = self.behind_last(From::Tail(Tail::All, Times::default()));
         loop {
             match self.read(&from, false).await {
                 Ok(Read::ToItsEnd(Some(rest))) => {
@@ -297,7 +299,17 @@ impl Reader {
                 Err(error) => self.allow(error)?,
             }
             self.pause().await;
-            from = self.last.map_or(from, |last| self.source.after(last));
+            from = self.behind_last(from);
+        }
+    }
+
+    /// What stands behind the last line, if there is one.
+    fn behind_last(&self, otherwise: From) -> From {
+        match self.last {
+            None => otherwise,
+            Some(last) if !self.is_gone => self.source.after(last),
+            Some(last) if last.is_ahead() => From::Tail(Tail::Lines(0), Times::default()),
+            Some(last) => From::Beyond(last),
         }
     }
 
@@ -309,11 +321,8 @@ impl Reader {
             return From::After(place, Search::All);
         }
         self.push(Stretch::missing(gap)).await;
-        if place.is_ahead() {
-            From::Tail(Tail::Lines(0), Times::default())
-        } else {
-            From::Beyond(place)
-        }
+        self.is_gone = true;
+        self.behind_last(From::After(place, Search::All))
     }
 
     /// Reads until the engine ends its answer, which is not before the container stops if it is to `follow`.
@@ -407,7 +416,9 @@ impl Reader {
 
     /// How long the followers held that up is returned.
     async fn push(&mut self, stretch: Stretch) -> Duration {
-        self.last = stretch.last().or(self.last);
+        if let Some(last) = stretch.last() {
+            (self.last, self.is_gone) = (Some(last), false);
+        }
         self.ring.push(stretch, self.source.ring_size()).await
     }
 

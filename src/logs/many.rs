@@ -104,8 +104,9 @@ pub struct Many {
     members: BTreeMap<String, Member>,
     /// Those that the engine gives no log of, with their last runs; they are not members.
     refused: BTreeMap<String, Nanos>,
-    /// Where the client was in containers that are there and no members, so that it need not begin anew once they are.
-    absent: Vec<Cursor>,
+    /// Where the client was in containers that are there and no members, so that it need not begin anew once they are; and
+    /// whether it was told that the rest is missing.
+    absent: Vec<(Cursor, bool)>,
     /// Followers that are waited for.
     steps: FuturesUnordered<BoxFuture<'static, (String, Came)>>,
     news: Listener,
@@ -213,7 +214,7 @@ impl Many {
                 continue;
             }
             if look.ids.iter().any(|id| after.is_of(id)) {
-                self.absent.push(after.clone());
+                self.absent.push((after.clone(), false));
                 continue;
             }
             let is_gone = finder.hub.source().is_gone(after).await;

@@ -54,7 +54,7 @@ impl LogError {
         use engine::Error::{Broken, Slow, Unreachable};
         match self {
             Self::Open(Unreachable(_) | Slow(_) | Broken(_)) => true,
-            Self::Open(error) => error.is_proxys(),
+            Self::Open(error) => error.says_away(),
             _ => false,
         }
     }

@@ -73,7 +73,7 @@ async fn an_engine_behind_a_proxy_is_waited_for() {
     log.finish();
     // More often than a failing log is read again.
     engine
-        .wait_for_more(asked + 8, "GET", "/containers/**")
+        .wait_for_more(asked + 6, "GET", "/containers/**")
         .await;
     away.store(false, Relaxed);
     let log = follows.next().await;

@@ -226,6 +226,37 @@ async fn goes_on_where_it_was_in_one_that_could_not_be_read_meanwhile() {
     }
 }
 
+/// What it wrote since is missing then.
+#[tokio::test]
+async fn tells_what_is_missing_of_one_that_could_not_be_read_before_it_went() {
+    let ids = [ID.to_owned(), ID.replace('4', "5")];
+    let stage = Arc::new(AtomicUsize::new(0));
+    let (now, then) = (Arc::clone(&stage), Arc::clone(&stage));
+    let engine = engine_with_log(Answer::bytes(200, frame(STDOUT, line(1, "one"))))
+        .route_fn("GET", "/containers/json", move |_| {
+            listed(&ids[..if then.load(Relaxed) < 2 { 2 } else { 1 }])
+        })
+        .route_fn("GET", "/containers/*/json", move |request| {
+            match (now.load(Relaxed), request.segment(1)) {
+                (0, id) | (_, id @ ID) => running(id),
+                _ => Answer::message(500, "broken"),
+            }
+        });
+    let engine = engine.start().await;
+    let agent = agent_on(&engine).await;
+    let mut client = Client::default();
+    let path = "/logs/stream?all=true&tail=all";
+    let mut stream = client.open(&agent, path).await;
+    client.take(&mut stream, 2).await;
+    stage.store(1, Relaxed);
+    let mut stream = client.open(&agent, path).await;
+    says(&mut stream, ID, "joined").await;
+    stage.store(2, Relaxed);
+    while client.gaps == 0 {
+        client.keep(&stream.next(SOON).await.expect("a gap is told"));
+    }
+}
+
 /// A browser asks for the same again.
 #[tokio::test]
 async fn goes_on_where_one_that_was_named_has_been_removed() {

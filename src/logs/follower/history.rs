@@ -291,6 +291,7 @@ impl Follower {
                 Some(self.miss(place, before))
             }
             Ok(Next::End) => {
+                self.patience.renew();
                 let last = history.last.or_else(|| history.turn.look(Reading::found));
                 let gave = history.last.is_some();
                 let (from, aim) = (history.from.clone(), history.aim.clone());

@@ -138,7 +138,7 @@ impl Finder {
                 Ok(facts) => look.add(known, facts, false),
                 Err(error) if error.says_gone() => {}
                 // One that is broken is no reason to leave out the others.
-                Err(error) if error.is_refusal() => look.leave_out(&error),
+                Err(error) if error.is_refusal() || error.says_away() => look.leave_out(&error),
                 Err(error) => return Err(error),
             }
         }

@@ -30,7 +30,7 @@ impl Many {
             Start::After(place) => Some(place),
             Start::Tail(..) => None,
         };
-        self.absent.retain(|cursor| !cursor.is_of(&id));
+        self.absent.retain(|(cursor, _)| !cursor.is_of(&id));
         let member = Member {
             view: (self.views)(&facts),
             runs: facts.state.run(),
@@ -116,7 +116,8 @@ impl Many {
         };
         let (facts, at) = (member.facts.clone(), member.at);
         let place = self.finder.place(id, at);
-        if let Some(at) = place.filter(|_| error.is(engine::Error::says_removed)) {
+        let missing = place.filter(|_| error.is(engine::Error::says_removed));
+        if let Some(at) = missing {
             // There was more, when it had to wait for others, or there may have been.
             let (after, before) = (Cursor::new(&facts.id, at), None);
             self.find_gap(&Gap { after, before });
@@ -137,8 +138,9 @@ impl Many {
         self.members.remove(id);
         if !error.is(engine::Error::says_gone) {
             let mut cursors = self.finder.wanted.cursors.iter();
+            let cursor = cursors.find(|cursor| cursor.is_of(id)).cloned();
             self.absent
-                .extend(cursors.find(|cursor| cursor.is_of(id)).cloned());
+                .extend(cursor.map(|cursor| (cursor, missing.is_some())));
             // It may be listed for long.
             self.refused.insert(facts.id, facts.state.run());
         }
@@ -160,8 +162,18 @@ impl Many {
     /// Takes leave of those that are none of these, unless it `hides_named` ones.
     fn take_leave(&mut self, ids: &HashSet<String>, hides_named: bool) {
         self.refused.retain(|id, _| hides_named || ids.contains(id));
-        let is_there = |cursor: &Cursor| ids.iter().any(|id| cursor.is_of(id));
-        self.absent.retain(|cursor| hides_named || is_there(cursor));
+        let is_gone = |(cursor, _): &mut (Cursor, bool)| {
+            !hides_named && !ids.iter().any(|id| cursor.is_of(id))
+        };
+        let lost: Vec<_> = self.absent.extract_if(.., is_gone).collect();
+        for (after, is_told) in lost {
+            if !is_told {
+                self.find_gap(&Gap {
+                    after,
+                    before: None,
+                });
+            }
+        }
         let is_gone = |id: &String, member: &mut Member| {
             let is_hidden = hides_named && member.named;
             matches!(member.state, State::Stopped) && !ids.contains(id) && !is_hidden

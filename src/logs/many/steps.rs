@@ -41,7 +41,7 @@ fn part_len(members: usize) -> usize {
 impl Many {
     /// Sends some of the lines and keeps the rest for later.
     pub(super) fn send_part(&mut self, part: Part) {
-        let end = part.at + part_len(self.members.len());
+        let end = part.at + part_len(self.members.len() + self.absent.len());
         let end = end.min(part.stretch.lines.len());
         self.send(&part.id, &part.stretch.lines[part.at..end]);
         if end < part.stretch.lines.len() {

@@ -89,7 +89,7 @@ impl Many {
             }
         }
         let room = MAX_MEMBERS.saturating_sub(self.members.len());
-        for absent in self.absent.iter().take(room) {
+        for (absent, _) in self.absent.iter().take(room) {
             write!(cursors, "{absent},").expect("a String takes everything");
         }
         Some(cursors)
