@@ -39,9 +39,9 @@ fn stamp(record: &Record) -> Vec<u8> {
     }
 }
 
-/// Text in which nothing can be taken for a time or a newline.
-fn text(record: &Record) -> Vec<u8> {
-    let plain = |byte: &u8| !matches!(byte, b'\n' | b'-' | b'\r');
+/// Text in which nothing can be taken for a time, or for the end of a terminal's line; other records may have several lines.
+fn text(record: &Record, tty: bool) -> Vec<u8> {
+    let plain = |byte: &u8| !matches!(byte, b'-' | b'\r') && !(tty && *byte == b'\n');
     record.text.iter().copied().filter(plain).collect()
 }
 
@@ -49,24 +49,34 @@ fn reference(records: &[Record]) -> Vec<Plain> {
     let mut lines = Vec::new();
     let mut open: [Option<Plain>; 2] = [None, None];
     for record in records {
-        let (stamp, text) = (stamp(record), text(record));
+        let (stamp, text) = (stamp(record), text(record, false));
         let slot = usize::from(record.stderr);
         let source = [Source::Stdout, Source::Stderr][slot];
-        match &mut open[slot] {
-            Some(line) if line.1 == stamp => line.2.extend(text),
-            other => {
-                lines.extend(other.take());
-                // A frame without a payload begins nothing.
-                let begins = record.newline || !stamp.is_empty() || !text.is_empty();
-                *other = begins.then_some((source, stamp, text, false));
+        let mut texts = text.split(|byte| *byte == b'\n').enumerate().peekable();
+        while let Some((number, text)) = texts.next() {
+            let ends = record.newline || texts.peek().is_some();
+            match &mut open[slot] {
+                Some(line) if line.1 == stamp => line.2.extend(text),
+                other => {
+                    lines.extend(other.take());
+                    // Nothing begins nothing: a frame without a payload, or what is behind a record's last newline.
+                    let is_stamped = number == 0 && !stamp.is_empty();
+                    let begins = ends || is_stamped || !text.is_empty();
+                    *other = begins.then(|| (source, stamp.clone(), text.to_vec(), false));
+                }
+            }
+            if ends {
+                lines.extend(open[slot].take());
             }
         }
-        if record.newline {
-            lines.extend(open[slot].take());
-        }
     }
-    let left = open.into_iter().flatten();
-    lines.extend(left.map(|(source, stamp, text, _)| (source, stamp, text, true)));
+    // In the order in which they began.
+    let mut left: Vec<_> = open.into_iter().flatten().collect();
+    left.sort_by(|(_, one, ..), (_, other, ..)| one.cmp(other));
+    lines.extend(
+        left.into_iter()
+            .map(|(source, stamp, text, _)| (source, stamp, text, true)),
+    );
     lines
 }
 
@@ -74,7 +84,7 @@ fn reference(records: &[Record]) -> Vec<Plain> {
 fn terminal_reference(records: &[Record]) -> Vec<Plain> {
     let lines = records
         .iter()
-        .map(|record| (Source::Stdout, stamp(record), text(record), false));
+        .map(|record| (Source::Stdout, stamp(record), text(record, true), false));
     lines.collect()
 }
 
@@ -82,7 +92,7 @@ fuzz_target!(|input: Input| {
     let Input { tty, cuts, records } = input;
     let mut log = Vec::new();
     for record in &records {
-        let mut payload = [stamp(record), text(record)].concat();
+        let mut payload = [stamp(record), text(record, tty)].concat();
         if tty {
             log.extend(payload);
             log.extend(b"\r\n");
