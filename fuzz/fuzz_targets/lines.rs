@@ -41,7 +41,7 @@ fn stamp(record: &Record) -> Vec<u8> {
 
 /// Text in which nothing can be taken for a time, or for the end of a terminal's line; other records may have several lines.
 fn text(record: &Record, tty: bool) -> Vec<u8> {
-    let plain = |byte: &u8| !matches!(byte, b'-' | b'\r') && !(tty && *byte == b'\n');
+    let plain = |byte: &u8| !(matches!(byte, b'-' | b'\r') || tty && *byte == b'\n');
     record.text.iter().copied().filter(plain).collect()
 }
 
