@@ -49,6 +49,11 @@ impl Error {
         matches!(self, Self::Refused { .. }) && !self.says_away()
     }
 
+    /// Whether the engine is away, and may come back.
+    pub(crate) fn is_outage(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Slow(_) | Self::Broken(_)) || self.says_away()
+    }
+
     /// Whether the engine says that what it needs is away, or a proxy in front of it that the engine is.
     pub(crate) fn says_away(&self) -> bool {
         matches!(self, Self::Refused { status, .. } if (502..=504).contains(&status.as_u16()))

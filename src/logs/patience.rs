@@ -5,7 +5,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::LogError;
-use crate::engine;
 
 /// How often a read may fail in a row, with the engine there and no line read.
 const FAILURES: u32 = 5;
@@ -51,12 +50,7 @@ impl Patience {
 impl LogError {
     /// Whether the engine is away, and may come back.
     pub(super) fn is_outage(&self) -> bool {
-        use engine::Error::{Broken, Slow, Unreachable};
-        match self {
-            Self::Open(Unreachable(_) | Slow(_) | Broken(_)) => true,
-            Self::Open(error) => error.says_away(),
-            _ => false,
-        }
+        matches!(self, Self::Open(error) if error.is_outage())
     }
 
     /// Whether the container does not exist any more.

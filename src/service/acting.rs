@@ -185,7 +185,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_that_is_waited_for_holds_up_no_other() {
-        let acting = Arc::new(Acting::new());
+        let acting = Acting::new();
         let slow = acting.see_through("/slow", LONGEST, |_| async {
             sleep(Duration::from_secs(60)).await;
             done()

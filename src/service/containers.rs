@@ -6,14 +6,13 @@ use http::{HeaderValue, Response};
 use http_body_util::{BodyExt, Limited};
 use middleware::timeout::Elapsed;
 
-use super::{Answer, Body, Error, Question, acting::Limit, body, query::ListParams};
+use super::{
+    Answer, Body, Error, Question, acting::Limit, body, query::ListParams, routes::UNATTENDED,
+};
 use crate::engine::{self, Action, ContainerId, Engine, Facts};
 
 /// How much longer than its grace period a stop may take.
 const MARGIN: Duration = Duration::from_secs(30);
-
-/// The same where its client does not wait for it any more.
-const LONGER: Duration = Duration::from_secs(10 * 60);
 
 /// The engine's grace period where a container has none of its own.
 const GRACE: Duration = Duration::from_secs(10);
@@ -69,7 +68,7 @@ pub(super) async fn stop(
     };
     // The client may have left.
     let _ = limit.send(grace + MARGIN);
-    within(grace + LONGER, acts).await
+    within(grace + UNATTENDED, acts).await
 }
 
 async fn within<T>(

@@ -7,6 +7,9 @@ use matchit::Router;
 
 use crate::engine::Action;
 
+/// How long an action goes on that nobody waits for any more; a stop, beyond the time that the container has.
+pub(super) const UNATTENDED: Duration = Duration::from_secs(10 * 60);
+
 /// What a route does to the host, and how it answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -149,7 +152,7 @@ impl Route {
     pub(super) fn longest(&self) -> Duration {
         match self.kind {
             Kind::Stop => Duration::from_secs(24 * 60 * 60),
-            _ => Duration::from_secs(10 * 60),
+            _ => UNATTENDED,
         }
     }
 

@@ -11,6 +11,7 @@ use tokio::{
 
 use super::{
     super::{
+        cursor::Cursor,
         follower::{FollowError, Follower, Start},
         hub::{Busy, Hub, Membership},
         place::{Nanos, Place},
@@ -159,7 +160,7 @@ impl Finder {
             cursors,
             ..
         } = &self.wanted;
-        let cursor = cursors.iter().find(|cursor| cursor.is_of(id));
+        let cursor = self.cursor_of(id);
         let start = match (known, cursor) {
             (Some(place), _) => Start::After(place),
             (None, Some(cursor)) if cursor.is_before_all() => Start::Tail(Tail::All, *times),
@@ -172,6 +173,12 @@ impl Finder {
             (None, None) => Start::Tail(*tail, *times),
         };
         (start, None)
+    }
+
+    /// Where the client was in a container when it came back.
+    pub(super) fn cursor_of(&self, id: &str) -> Option<&Cursor> {
+        let mut cursors = self.wanted.cursors.iter();
+        cursors.find(|cursor| cursor.is_of(id))
     }
 
     /// Where the client is in a container, by what was sent or by its cursors.

@@ -137,8 +137,7 @@ impl Many {
         }
         self.members.remove(id);
         if !error.is(engine::Error::says_gone) {
-            let mut cursors = self.finder.wanted.cursors.iter();
-            let cursor = cursors.find(|cursor| cursor.is_of(id)).cloned();
+            let cursor = self.finder.cursor_of(id).cloned();
             self.absent
                 .extend(cursor.map(|cursor| (cursor, missing.is_some())));
             // It may be listed for long.
