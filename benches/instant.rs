@@ -25,14 +25,14 @@ pub(crate) struct Instant {
 }
 
 impl Instant {
-    /// Starts it, on this core if one is given, with these answers for every list and every inspect, as the real engine wrote
-    /// them. Every log has a hundred lines.
-    pub(crate) fn start(list: &[u8], inspect: &[u8], core: Option<usize>) -> Self {
-        Self::with_logs(list, inspect, 100, core)
+    /// Starts it, with `before` in front of its command, and with these answers for every list and every inspect, as the real
+    /// engine wrote them. Every log has a hundred lines.
+    pub(crate) fn start(list: &[u8], inspect: &[u8], before: &[String]) -> Self {
+        Self::with_logs(list, inspect, 100, before)
     }
 
     /// The same where every log has so many lines, and who follows it gets as many again.
-    pub(crate) fn with_logs(list: &[u8], inspect: &[u8], lines: u32, core: Option<usize>) -> Self {
+    pub(crate) fn with_logs(list: &[u8], inspect: &[u8], lines: u32, before: &[String]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("list"), list).unwrap();
         fs::write(folder.path().join("inspect"), inspect).unwrap();
@@ -42,15 +42,16 @@ impl Instant {
         fs::write(folder.path().join("log"), log).unwrap();
         fs::write(folder.path().join("followed"), followed).unwrap();
         let program = std::env::current_exe().unwrap();
-        let mut command = match core {
-            Some(core) => {
-                let mut command = Command::new("taskset");
-                command.args(["-c", &core.to_string()]).arg(program);
-                command
-            }
-            None => Command::new(program),
-        };
-        let process = command.arg(ARGUMENT).arg(folder.path()).spawn().unwrap();
+        let mut words = before
+            .iter()
+            .map(AsRef::as_ref)
+            .chain([program.as_os_str()]);
+        let process = Command::new(words.next().expect("there is the program"))
+            .args(words)
+            .arg(ARGUMENT)
+            .arg(folder.path())
+            .spawn()
+            .unwrap();
         let mut engine = Self { process, folder };
         while !engine.socket().exists() {
             let ended = engine.process.try_wait().unwrap();

@@ -63,7 +63,7 @@ async fn main() -> ExitCode {
     let (_, _, list) = engine.raw("GET", "/containers/json?all=true").await;
     let (_, _, inspect) = engine.raw("GET", "/containers/c-0/json").await;
     drop(engine);
-    let engine = InstantEngine::start(&list, &inspect, None);
+    let engine = InstantEngine::start(&list, &inspect, &[]);
     let host = format!("unix://{}", engine.socket().display());
     let agent = Arc::new(Agent::builder().docker_host(host).start().await);
 

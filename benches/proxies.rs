@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+use crate::session::apart;
+
 /// A running proxy.
 pub(crate) struct Proxy {
     process: Child,
@@ -81,14 +83,10 @@ impl Proxy {
         let file = folder.path().join("config");
         let config = config(folder.path().to_str().unwrap(), address, own);
         fs::write(&file, config).unwrap();
-        let core = core.map(|core| core.to_string());
-        let prefix = match &core {
-            Some(core) => vec!["taskset", "-c", core],
-            None => Vec::new(),
-        };
-        let words = [&prefix[..], program].concat();
-        let mut process = Command::new(words[0])
+        let words = apart(core);
+        let mut process = Command::new(&words[0])
             .args(&words[1..])
+            .args(program)
             .arg(&file)
             .args(more)
             .stdin(Stdio::null())

@@ -1,6 +1,8 @@
 //! Reads through the agent, through what a user would take instead, and from the engine's own socket: in turn, several
 //! rounds, medians.
 //!
+//! Each of them, and the engine, runs in a session of its own; the load is in another one.
+//!
 //! The first table is of a real engine with a hundred containers, half of them running; the second of an engine that
 //! answers at once, so that what stands in front of it shows; there the servers are on one core, the load and the engine on
 //! the other, but where it says so. Ends with an error where a figure is over its limit.
@@ -26,6 +28,7 @@ mod load;
 mod measure;
 mod proxies;
 mod report;
+mod session;
 #[path = "../tests"]
 mod tests {
     pub mod support;
@@ -39,6 +42,7 @@ use crate::{
     instant::Instant,
     measure::{Asking, Server, What, measure, print, title},
     proxies::Proxy,
+    session::apart,
     support::{
         agent::{Agent, AgentBuilder, program},
         dockerd::{IMAGE, RealEngine},
@@ -92,16 +96,21 @@ async fn main() -> ExitCode {
     report::print(&rows)
 }
 
-/// An agent that logs requests as little as the proxies do.
-fn quiet(host: String) -> AgentBuilder {
+/// An agent that logs requests as little as the proxies do, on this core if one is given.
+fn quiet(host: String, core: Option<usize>) -> AgentBuilder {
+    let mut words = apart(core);
+    words.push(program().into_string().unwrap());
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
     Agent::builder()
         .docker_host(host)
         .env("RUST_LOG", "docker_ps_agent=info,warn")
+        .program(words[0])
+        .args_before(&words[1..])
 }
 
 /// A real engine.
 async fn real(engine: &RealEngine, ids: &[String]) -> Vec<report::Row<'static>> {
-    let agent = quiet(engine.docker_host()).start().await;
+    let agent = quiet(engine.docker_host(), None).start().await;
     let nginx = Proxy::nginx(&engine.socket(), &agent.key, None);
     let haproxy = Proxy::haproxy(&engine.socket(), &agent.key, None);
     let servers = [
@@ -179,9 +188,9 @@ async fn real(engine: &RealEngine, ids: &[String]) -> Vec<report::Row<'static>> 
 /// An engine that answers at once.
 async fn at_once(list: &[u8], inspect: &[u8], ids: &[String]) -> Vec<report::Row<'static>> {
     title();
-    let engine = Instant::start(list, inspect, None);
+    let engine = Instant::start(list, inspect, &apart(None));
     let host = format!("unix://{}", engine.socket().display());
-    let agent = quiet(host).start().await;
+    let agent = quiet(host, None).start().await;
     let nginx = Proxy::nginx(&engine.socket(), &agent.key, None);
     let haproxy = Proxy::haproxy(&engine.socket(), &agent.key, None);
     let own = Server::own_answer(&nginx, &agent.key);
@@ -195,12 +204,9 @@ async fn at_once(list: &[u8], inspect: &[u8], ids: &[String]) -> Vec<report::Row
     print("`GET /`, 64 connections, all cores for all", &both);
     drop((agent, nginx, haproxy, engine));
 
-    let engine = Instant::start(list, inspect, Some(1));
+    let engine = Instant::start(list, inspect, &apart(Some(1)));
     let host = format!("unix://{}", engine.socket().display());
-    let program = program();
-    let builder = quiet(host).program("taskset");
-    let pinned = ["-c", "0", program.to_str().unwrap()];
-    let agent = builder.args_before(&pinned).start().await;
+    let agent = quiet(host, Some(0)).start().await;
     let nginx = Proxy::nginx(&engine.socket(), &agent.key, Some(0));
     let haproxy = Proxy::haproxy(&engine.socket(), &agent.key, Some(0));
     let own = Server::own_answer(&nginx, &agent.key);

@@ -126,7 +126,7 @@ async fn main() {
     }
     let list: Vec<_> = (0..CONTAINERS).map(listed).collect();
     let (list, inspect) = (json!(list).to_string(), inspected().to_string());
-    let start = |lines| InstantEngine::with_logs(list.as_bytes(), inspect.as_bytes(), lines, None);
+    let start = |lines| InstantEngine::with_logs(list.as_bytes(), inspect.as_bytes(), lines, &[]);
 
     let engine = start(100);
     let host = format!("unix://{}", engine.socket().display());

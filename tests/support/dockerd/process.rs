@@ -53,19 +53,17 @@ impl Dockerd {
         fs::remove_file(at("pid")).ok();
         let log = File::options().create(true).append(true).open(at("log"));
         let log = log.unwrap();
-        let mut command = match self.network {
-            Network::None => Command::new("dockerd"),
+        // In a session of its own, as a service manager starts it: Linux shares out the processors among sessions first.
+        let mut command = Command::new("setsid");
+        match self.network {
+            Network::None => command.args(["dockerd", "--bridge=none"]),
             Network::Own => {
-                let mut command = Command::new("unshare");
                 let script = "ip link set lo up && mount -t tmpfs run /run && exec dockerd \"$@\"";
-                command.args(["--net", "--mount", "sh", "-c", script, "dockerd"]);
-                command.args(["-H", "unix:///run/docker.sock"]);
                 command
+                    .args(["unshare", "--net", "--mount", "sh", "-c", script, "dockerd"])
+                    .args(["-H", "unix:///run/docker.sock"])
             }
         };
-        if self.network == Network::None {
-            command.arg("--bridge=none");
-        }
         let child = command
             .arg("--data-root")
             .arg(at("data"))
