@@ -45,7 +45,7 @@ pub use self::{
     terminal::Terminal,
     view::View,
 };
-use crate::engine::{Apart, Log, stall::Paced};
+use crate::engine::{Apart, Facts, Log, stall::Paced};
 
 /// Why a log ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +70,8 @@ pub enum LogError {
 /// The whole lines of a log, none with more than `max_line` bytes of text.
 pub fn lines(log: Log, max_line: usize) -> LogLines {
     let bytes = BodyDataStream::new(log.body).map_err(LogError::Engine as fn(BoxError) -> LogError);
-    decode(bytes, log.facts.config.tty, max_line)
+    let Facts { config, host, .. } = log.facts;
+    decode_parts(bytes, config.tty, host.log.times_parts, max_line)
 }
 
 /// The whole lines of a log that an engine sends.
@@ -84,12 +85,20 @@ pub fn decode<S>(bytes: S, tty: bool, max_line: usize) -> Decoded<S>
 where
     S: Stream<Item = Result<Bytes, LogError>> + Unpin,
 {
+    decode_parts(bytes, tty, false, max_line)
+}
+
+/// The same where each part of a line that the engine has cut may have a time of its own.
+fn decode_parts<S>(bytes: S, tty: bool, times_parts: bool, max_line: usize) -> Decoded<S>
+where
+    S: Stream<Item = Result<Bytes, LogError>> + Unpin,
+{
     let pieces = if tty {
-        Either::Left(Terminal::new(bytes))
+        Either::Left(Terminal::new(bytes, times_parts))
     } else {
         Either::Right(Demux::new(bytes))
     };
-    Lines::new(pieces, tty, max_line)
+    Lines::new(pieces, tty, times_parts, max_line)
 }
 
 /// Puts what was too little for a stage in front of what came next. The rest is always short, and mostly

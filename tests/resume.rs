@@ -7,6 +7,7 @@ mod gone;
 mod growing;
 mod held_up;
 mod killed;
+mod last_words;
 mod many;
 mod many_cursors;
 mod many_members;

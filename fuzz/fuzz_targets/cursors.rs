@@ -55,6 +55,7 @@ fn check_log(whole: bool, lines: Vec<(u8, bool, Vec<u8>)>) {
             bytes: Bytes::from([stamp, text].concat()),
             continued: false,
             more: false,
+            cut: false,
             first: !all.iter().any(|(_, _, seen)| *seen == source),
             open: false,
             given: false,

@@ -71,6 +71,7 @@ fuzz_target!(|input: Input| {
             stamp: 0,
             continued: *continued,
             more: false,
+            cut: false,
             first: false,
             open: false,
             given: false,

@@ -80,6 +80,8 @@ pub struct HostConfig {
 pub struct LogConfig {
     /// Whether the engine puts it into several files, of which the oldest go in the end.
     pub rotates: bool,
+    /// Whether each part of a line that the engine has cut may have a time of its own.
+    pub times_parts: bool,
 }
 
 /// The same as the engine writes it.
@@ -95,6 +97,8 @@ impl From<LogDriver> for LogConfig {
     fn from(driver: LogDriver) -> Self {
         let options = driver.options.unwrap_or_default();
         Self {
+            // Docker reads the time at which the journal took each.
+            times_parts: driver.name == "journald",
             rotates: match &*driver.name {
                 "" | "none" | "journald" => false,
                 "json-file" => options.contains_key("max-size"),
@@ -445,6 +449,15 @@ mod tests {
         ] {
             let given: HostConfig = serde_json::from_str(host).unwrap();
             assert_eq!(given.log.rotates, rotates, "{host}");
+        }
+    }
+
+    #[test]
+    fn knows_whose_parts_have_times_of_their_own() {
+        for (driver, expected) in [("journald", true), ("json-file", false), ("local", false)] {
+            let host = format!(r#"{{"LogConfig":{{"Type":"{driver}"}}}}"#);
+            let given: HostConfig = serde_json::from_str(&host).unwrap();
+            assert_eq!(given.log.times_parts, expected, "{driver}");
         }
     }
 

@@ -40,9 +40,10 @@ impl Encoding {
             bytes.reserve(lines.clone().map(len).sum());
         }
         let mut many = 0;
-        for Placed { line, place } in lines {
-            if let Some(line) = self.view.show(line.clone()) {
-                self.dialect.line(container, place, &line, &mut bytes);
+        for placed in lines {
+            if let Some(line) = self.view.show(placed.line.clone()) {
+                let place = placed.cursor();
+                self.dialect.line(container, &place, &line, &mut bytes);
                 many += 1;
             }
         }

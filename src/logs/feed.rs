@@ -5,6 +5,8 @@
 //! for its next start.
 
 use std::{
+    future::pending,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -28,7 +30,7 @@ use super::{
     reading::{From, Next, Search, Times},
     repeats::{Doubt, Repeats},
     ring::{Ended, Ring},
-    stretch::{Gap, Stretch},
+    stretch::{Gap, Placed, Stretch},
 };
 use crate::{
     engine::{self, Facts, State, Tail},
@@ -211,19 +213,22 @@ impl Reader {
                         // It may have been the engine that ended.
                         self.is_cut = self.patience.was_tried_since(ended);
                         // They will not go on.
-                        if let Some(rest) = rest {
-                            self.push_rest(rest).await;
-                        }
+                        self.push_rest(rest).await;
                         return Err(error);
                     }
                     let ended = self.facts.state.clone();
                     // The engine ends its answers when it stops; then the same run goes on.
                     if !self.facts.state.running || self.facts.state.started_at != run.started_at {
-                        match rest {
-                            Some(rest) => self.push_rest(rest).await,
-                            None if !self.facts.state.running => self.read_rest().await?,
-                            None => {}
+                        let last = self.last;
+                        let read = match self.facts.state.running || self.are_last_words(&rest) {
+                            true => Ok(()),
+                            false => self.read_rest().await,
+                        };
+                        // As much as is known of it, where it was not read.
+                        if self.last == last {
+                            self.push_rest(self.new_rest(rest)).await;
                         }
+                        read?;
                         if !self.goes_on(&ended).await? {
                             return Ok(());
                         }
@@ -276,9 +281,9 @@ impl Reader {
         let mut from = self.behind_last(From::Tail(Tail::All, Times::default()));
         loop {
             match self.read(&from, false).await {
-                Ok(Read::ToItsEnd(Some(rest))) => {
+                Ok(Read::ToItsEnd(rest)) => {
                     // In a run that has begun meanwhile, it may go on.
-                    if self.is_still_stopped().await? {
+                    if !rest.is_empty() && self.is_still_stopped().await? {
                         self.push_rest(rest).await;
                     }
                     return Ok(());
@@ -289,8 +294,7 @@ impl Reader {
                     continue;
                 }
                 Ok(
-                    Read::ToItsEnd(None)
-                    | Read::Missing(_)
+                    Read::Missing(_)
                     | Read::Uncounted(_)
                     | Read::Nothing
                     | Read::Anew
@@ -337,12 +341,18 @@ impl Reader {
         let mut reading = self.source.open(&self.facts, from, follow).await?;
         // An engine that starts the container again lets such a read wait for that, and what it gives then is the new run's.
         if !follow && !self.is_still_stopped().await? {
-            return Ok(Read::ToItsEnd(None));
+            return Ok(Read::ToItsEnd(Vec::new()));
         }
         let begun = Instant::now();
         let mut held_up = Duration::ZERO;
         let rotates = follow && self.facts.host.log.rotates;
         let mut repeats = Repeats::behind(&self.rest, rotates);
+        let mut set_back = pin!(async {
+            match from {
+                From::After(place, Search::Since) => is_set_back(place).await,
+                _ => pending().await,
+            }
+        });
         loop {
             // A line that has come is news to whoever saw none.
             let next = tokio::select! {
@@ -351,6 +361,7 @@ impl Reader {
                 () = self.emptiness.notified(), if follow && self.may_begin() => {
                     return Ok(Read::Nothing);
                 }
+                () = &mut set_back, if follow => return Ok(Read::InDoubt),
             };
             let next = next.inspect_err(|error| {
                 // A log that is broken may take the engine long to search.
@@ -396,8 +407,7 @@ impl Reader {
                     return Ok(Read::Missing(Gap { after, before }));
                 }
                 Next::End => {
-                    let rest = reading.rest().and_then(|rest| self.new_rest(rest));
-                    return Ok(Read::ToItsEnd(rest));
+                    return Ok(Read::ToItsEnd(self.new_rest(reading.rest())));
                 }
             }
         }
@@ -422,16 +432,27 @@ impl Reader {
         self.ring.push(stretch, self.source.ring_size()).await
     }
 
-    /// Pushes the lines that a run's log breaks off in.
-    async fn push_rest(&mut self, rest: Stretch) {
-        self.rest = rest.lines.iter().map(|placed| placed.place).collect();
-        self.push(rest).await;
+    /// Pushes the lines that a run's log breaks off in, if there are any.
+    async fn push_rest(&mut self, rest: Vec<Placed>) {
+        if !rest.is_empty() {
+            self.rest = rest.iter().map(|placed| placed.place).collect();
+            self.push(Stretch::rest(rest, self.last)).await;
+        }
     }
 
     /// What is new of the lines that the log breaks off in.
-    fn new_rest(&self, rest: Stretch) -> Option<Stretch> {
-        let repeats = &mut Repeats::behind(&self.rest, false);
-        repeats.take_out(rest, &self.ring, true).lines
+    fn new_rest(&self, rest: Vec<Placed>) -> Vec<Placed> {
+        let is_given = |place: &Place| self.rest.iter().any(|given| given.is(place));
+        rest.into_iter()
+            .filter(|placed| !is_given(&placed.place))
+            .collect()
+    }
+
+    /// Whether these are the last words of the run whose last line was pushed: those of earlier ones may stand behind that
+    /// without an end too.
+    fn are_last_words(&self, rest: &[Placed]) -> bool {
+        let had_begun = |placed: &Placed| self.last.is_some_and(|last| placed.had_begun_at(&last));
+        !rest.is_empty() && !rest.iter().any(had_begun)
     }
 
     /// Whether a failure is to be borne.
@@ -506,9 +527,17 @@ impl Reader {
     }
 }
 
+/// Waits until the clock shows a time before those that are read from this place on: an engine that is asked for what came
+/// since then leaves out all that seems to be older, for as long as it is followed.
+async fn is_set_back(place: &Place) {
+    while !place.is_ahead() {
+        sleep(LOOK).await;
+    }
+}
+
 enum Read {
     /// To its end, with lines that it broke off in.
-    ToItsEnd(Option<Stretch>),
+    ToItsEnd(Vec<Placed>),
     /// Nothing: the line to go on behind is gone.
     Missing(Gap),
     /// Nothing: the lines must be counted from the first one of this time.

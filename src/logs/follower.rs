@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 use self::history::{Aim, History, Wanted};
 use super::{
     cursor::Cursor,
+    demux,
     encoding::Encoding,
     feed::WaitsForStarts,
     hub::{Busy, Hub, Membership, Source},
@@ -94,8 +95,8 @@ pub struct Follower {
     is_gone: bool,
     /// The time of the line behind the gap that was told last, as far as it was known.
     goes_on: Option<Nanos>,
-    /// The last words that it began behind. In the ring they end when their output says more.
-    given: Option<Box<Place>>,
+    /// Where it came back: what of it the ring may give again.
+    given: Option<Box<Given>>,
     /// Whether the log and the ring were empty at the same time.
     was_empty: bool,
     /// Whether all of the log was read, after it had been empty.
@@ -114,6 +115,37 @@ pub struct Follower {
     runs: Nanos,
     patience: Patience,
     pause: Duration,
+}
+
+/// Lines without an end that a client has got, which came back behind them. In the ring they end when their outputs say more.
+#[derive(Debug)]
+struct Given {
+    /// The one that it came back with, if that was one.
+    open: Option<Place>,
+    /// The other output's, and when it began.
+    other: Option<(demux::Source, Nanos)>,
+}
+
+impl Given {
+    fn is_empty(&self) -> bool {
+        self.open.is_none() && self.other.is_none()
+    }
+
+    fn holds(&self, Placed { line, place, .. }: &Placed) -> bool {
+        let is_it = self.open.is_some_and(|open| open.is(place));
+        let is_other = (line.cut || line.open) && self.other == Some((line.source, place.stamp));
+        is_it || is_other
+    }
+
+    /// The lines of a stretch from one on, but for these.
+    fn take_out(&self, stretch: Arc<Stretch>, from: usize) -> (Arc<Stretch>, usize) {
+        let lines = &stretch.lines[from..];
+        if self.is_empty() || !lines.iter().any(|placed| self.holds(placed)) {
+            return (stretch, from);
+        }
+        let others = lines.iter().filter(|placed| !self.holds(placed));
+        (Arc::new(Stretch::new(others.cloned().collect())), 0)
+    }
 }
 
 #[derive(Debug)]
@@ -174,7 +206,10 @@ impl Follower {
         let (from, aim) = match start {
             Start::After(place) => {
                 this.at = Some(place);
-                this.given = place.open.map(|_| Box::new(place));
+                this.given = Some(Box::new(Given {
+                    open: place.open.map(|_| place),
+                    other: None,
+                }));
                 if this.joins_behind(&place).await {
                     return Ok(this);
                 }
@@ -263,6 +298,19 @@ impl Follower {
 
     fn join(&mut self, position: Position) {
         self.live_from = Some(self.member.ring().end_position());
+        self.go_live(position);
+    }
+
+    /// Takes what comes from the ring, behind the line that was given last.
+    fn go_live(&mut self, position: Position) {
+        if let (Some(given), Some(at)) = (&mut self.given, self.at) {
+            let output = match at.source {
+                demux::Source::Stderr => demux::Source::Stdout,
+                _ => demux::Source::Stderr,
+            };
+            let begun = self.member.ring().begun_at(&at);
+            given.other = begun.map(|begun| (output, begun));
+        }
         self.phase = Phase::Live(position);
     }
 
@@ -346,7 +394,7 @@ impl Follower {
             return None;
         };
         match ring.seek(&place) {
-            Sought::Here(position) => self.phase = Phase::Live(position),
+            Sought::Here(position) => self.go_live(position),
             Sought::End(how) if ring.is_before(&place) => return Some(self.end_ahead(how, place)),
             Sought::End(_) | Sought::Unknown if gave => self.want(self.rest(), Aim::Lines),
             // Whatever comes seems older.
@@ -386,7 +434,10 @@ impl Follower {
                         return Some(Step::End(Ended::Closed));
                     }
                 }
-                let (stretch, from) = self.without_given(stretch, from);
+                let (stretch, from) = match &self.given {
+                    Some(given) => given.take_out(stretch, from),
+                    None => (stretch, from),
+                };
                 (from < stretch.lines.len()).then_some(Step::Lines(stretch, from))
             }
             Found::Nothing => {
@@ -400,22 +451,6 @@ impl Follower {
             }
             Found::End(how) => Some(self.end_with_ring(how)),
         }
-    }
-
-    /// The lines of a stretch from one on, but for the one that the client has got before.
-    fn without_given(&mut self, stretch: Arc<Stretch>, from: usize) -> (Arc<Stretch>, usize) {
-        let is_given = |placed: &Placed| {
-            let mut given = self.given.iter();
-            given.any(|given| given.is(&placed.place))
-        };
-        let lines = &stretch.lines[from..];
-        let Some(at) = lines.iter().position(is_given) else {
-            return (stretch, from);
-        };
-        let mut others = lines.to_vec();
-        drop(others.remove(at));
-        self.given = None;
-        (Arc::new(Stretch::new(others)), 0)
     }
 
     /// Ends with a ring that has nothing behind the line at `place`, since its log is gone.

@@ -2,7 +2,8 @@
 //!
 //! The engine writes a time in front of each record. A record that does not end in a newline is a part of
 //! a line (it cuts them after 16,384 bytes): the next one of the same source with the same time goes on
-//! with it, and its time is taken out. Of a container with a terminal lines end in `\r\n`.
+//! with it, and its time is taken out. Where parts may have times of their own, it does so with any time behind a part of just
+//! that length. Of a container with a terminal lines end in `\r\n`.
 //!
 //! A line that lies in one piece is handed on without a copy.
 
@@ -17,6 +18,8 @@ use tokio_stream::Stream;
 use super::{
     LogError,
     demux::{Piece, Source},
+    place::Place,
+    terminal::CUT,
 };
 
 /// The longest time that an engine writes, with the space behind it.
@@ -39,6 +42,8 @@ pub struct Line {
     /// Whether its end is missing: it was too long, so that the next line of its source may go on with it,
     /// or it broke off.
     pub more: bool,
+    /// Whether it broke off: its source has begun another one.
+    pub cut: bool,
     /// Whether it is the first of its source, or behind one that broke off: only its end may be here.
     pub first: bool,
     /// Whether the log ends before the line does, so that there is no newline.
@@ -57,6 +62,7 @@ impl Line {
             stamp: 0,
             continued: false,
             more: false,
+            cut: false,
             first: false,
             open: false,
             given: false,
@@ -114,11 +120,12 @@ enum State {
 impl<S> Lines<S> {
     /// Joins pieces into lines of at most `max_line` bytes of text; the rest of a longer one follows in
     /// further lines.
-    pub fn new(inner: S, tty: bool, max_line: usize) -> Self {
+    pub fn new(inner: S, tty: bool, times_parts: bool, max_line: usize) -> Self {
+        let part = |source| Part::new(source, tty, times_parts, max_line);
         Self {
             inner,
-            stdout: Part::new(Source::Stdout, tty, max_line),
-            stderr: Part::new(Source::Stderr, tty, max_line),
+            stdout: part(Source::Stdout),
+            stderr: part(Source::Stderr),
             report: Vec::new(),
             piece: None,
             state: State::Reading,
@@ -128,7 +135,7 @@ impl<S> Lines<S> {
     /// The time of the oldest line that has begun and not ended, and that its reader has not got.
     pub fn under_way(&self) -> Option<i64> {
         let parts = [&self.stdout, &self.stderr].into_iter();
-        let begun = parts.filter(|part| !part.given);
+        let begun = parts.filter(|part| part.given == Given::No);
         begun.filter_map(Part::time).min()
     }
 
@@ -152,21 +159,30 @@ impl<S> Lines<S> {
             stamp: part.stamp,
             continued: part.continued,
             more: false,
+            cut: false,
             first: part.first,
             open: true,
             given: false,
         })
     }
 
-    /// The reader has got what has begun, without its end: the line of this source, which began at `time`, and one that comes
-    /// before it.
-    pub fn give(&mut self, source: Source, time: i64) {
+    /// The reader has got the line at this place, which has begun, without its end.
+    pub fn give(&mut self, place: &Place) {
+        self.give_before(place);
+        let part = match place.source {
+            Source::Stderr => &mut self.stderr,
+            Source::Stdout | Source::System => &mut self.stdout,
+        };
+        part.given = Given::Whole;
+    }
+
+    /// The reader has got the line at this place, and so whatever had begun before it and did not go on.
+    pub fn give_before(&mut self, place: &Place) {
         for part in [&mut self.stdout, &mut self.stderr] {
-            // Of the same time, standard output is given first.
-            let is_before = part.time().is_some_and(|begun| {
-                begun < time || begun == time && part.source == Source::Stdout
-            });
-            part.given |= part.source == source || is_before;
+            let begun = part.time();
+            if begun.is_some_and(|begun| place.is_begun_behind(part.source, begun)) {
+                part.given = Given::SoFar;
+            }
         }
     }
 
@@ -225,9 +241,10 @@ where
             parts.sort_by_key(|part| part.time());
             for part in parts {
                 if !part.buf.is_empty() {
-                    let open = true;
+                    let (open, given) = (true, part.given != Given::No);
                     return Poll::Ready(Some(Ok(Line {
                         open,
+                        given,
                         ..part.line()
                     })));
                 }
@@ -243,27 +260,44 @@ where
 struct Part {
     source: Source,
     tty: bool,
+    /// Whether what goes on with a line may have another time.
+    times_parts: bool,
     max_line: usize,
     /// Time and text; empty if and only if no line is under way.
     buf: BytesMut,
+    /// How much text was split off in front of it.
+    split: usize,
     stamp: usize,
     continued: bool,
     first: bool,
-    given: bool,
+    given: Given,
+}
+
+/// Whether a line that has begun is given already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Given {
+    #[default]
+    No,
+    /// As it is, if it does not go on.
+    SoFar,
+    /// However it goes on.
+    Whole,
 }
 
 impl Part {
-    fn new(source: Source, tty: bool, max_line: usize) -> Self {
+    fn new(source: Source, tty: bool, times_parts: bool, max_line: usize) -> Self {
         Self {
             source,
             tty,
+            times_parts,
             // Room for one character, whatever it is.
             max_line: max_line.max(4),
             buf: BytesMut::new(),
+            split: 0,
             stamp: 0,
             continued: false,
             first: true,
-            given: false,
+            given: Given::No,
         }
     }
 
@@ -280,7 +314,7 @@ impl Part {
             if self.buf.is_empty() {
                 return self.begin(stamp, piece).or_else(|| self.go_on(piece));
             }
-            if piece.bytes[..stamp] != self.buf[..self.stamp] {
+            if piece.bytes[..stamp] != self.buf[..self.stamp] && !self.was_cut() {
                 // A record of its own, so the line before it will never get its newline: its writer was
                 // killed, or the engine that read it.
                 return Some(self.cut());
@@ -289,6 +323,12 @@ impl Part {
             piece.first = false;
         }
         self.go_on(piece)
+    }
+
+    /// Whether the engine has cut the line just here.
+    fn was_cut(&self) -> bool {
+        let text = self.split + self.buf.len() - self.stamp;
+        self.times_parts && text > 0 && text.is_multiple_of(CUT)
     }
 
     /// Begins a line with a record: hands it on as it is where all of it is there.
@@ -344,9 +384,11 @@ impl Part {
 
     /// The line under way, which broke off.
     fn cut(&mut self) -> Line {
-        let more = true;
+        let given = self.given != Given::No;
         let line = Line {
-            more,
+            more: true,
+            cut: true,
+            given,
             ..self.line()
         };
         self.first = true;
@@ -360,6 +402,7 @@ impl Part {
     }
 
     fn finish(&mut self, mut bytes: Bytes) -> Line {
+        self.split = 0;
         bytes.truncate(self.finished(&bytes).len());
         Line {
             source: self.source,
@@ -367,9 +410,10 @@ impl Part {
             stamp: self.stamp,
             continued: std::mem::take(&mut self.continued),
             more: false,
+            cut: false,
             first: std::mem::take(&mut self.first),
             open: false,
-            given: std::mem::take(&mut self.given),
+            given: std::mem::take(&mut self.given) == Given::Whole,
         }
     }
 
@@ -378,6 +422,7 @@ impl Part {
     fn split(&mut self) -> Line {
         let rest = self.buf.split_off(whole_chars(&self.buf, self.stamp));
         let bytes = self.buf.split().freeze();
+        self.split += bytes.len() - self.stamp;
         self.buf.reserve(self.stamp + rest.len());
         self.buf.extend_from_slice(&bytes[..self.stamp]);
         self.buf.extend_from_slice(&rest);
@@ -387,9 +432,10 @@ impl Part {
             stamp: self.stamp,
             continued: std::mem::replace(&mut self.continued, true),
             more: true,
+            cut: false,
             first: std::mem::take(&mut self.first),
             open: false,
-            given: self.given,
+            given: self.given == Given::Whole,
         }
     }
 }

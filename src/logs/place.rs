@@ -67,6 +67,14 @@ impl Place {
         is_alike && self.is_counted_with(other) && self.ordinal < other.ordinal
     }
 
+    /// Whether a line of this source that began at this time, and has no end yet where this one has come, was given with it
+    /// or before it.
+    pub fn is_begun_behind(&self, source: Source, begun: Nanos) -> bool {
+        // Of last words of the same time, standard output's are given first.
+        let is_before = self.open.is_some() && begun == self.floor && source == Source::Stdout;
+        begun < self.floor || is_before
+    }
+
     /// Whether it is of a time to come, as after a step of the clock: the lines behind it seem older.
     pub fn is_ahead(&self) -> bool {
         self.since() > now()

@@ -77,10 +77,13 @@ impl From {
     fn query(&self, follow: bool) -> LogQuery {
         let (tail, times) = match self {
             Self::Tail(tail, times) => (*tail, *times),
-            Self::After(_, Search::All | Search::First(_)) => (Tail::All, Times::default()),
-            // All of it, since the engine leaves out what is older.
+            // All of it, since the engine leaves out what is older; before its version 23 also whatever stands behind a
+            // packed file that is, though that is later.
+            Self::After(_, Search::All | Search::First(_)) | Self::Beyond(_) => {
+                (Tail::All, Times::default())
+            }
             Self::After(place, Search::Since) if place.is_ahead() => (Tail::All, Times::default()),
-            Self::After(place, Search::Since) | Self::Beyond(place) => {
+            Self::After(place, Search::Since) => {
                 let since = Timestamp::from_nanosecond(place.since().into()).ok();
                 (Tail::All, Times { since, until: None })
             }
@@ -128,7 +131,7 @@ pub struct Reading {
     found: Option<Place>,
     /// How many lines are left out.
     skip: u64,
-    /// The place that is gone; earlier lines of its source are left out, up to the first that is later.
+    /// The place that is gone; earlier lines are left out, up to the first of its source that is later.
     gone: Option<Place>,
     /// The time of the first line that is later than the one that is sought.
     first: Option<Nanos>,
@@ -210,9 +213,8 @@ impl Reading {
     }
 
     /// The lines without a newline that the log ends with, for whoever knows that they do not go on.
-    pub fn rest(&mut self) -> Option<Stretch> {
-        let rest = std::mem::take(&mut self.open);
-        (!rest.is_empty()).then(|| Stretch::new(rest))
+    pub fn rest(&mut self) -> Vec<Placed> {
+        std::mem::take(&mut self.open)
     }
 
     /// From when on the first lines have to be counted, where they are not; see [`Stretch::uncounted`].
@@ -300,7 +302,7 @@ impl Reading {
                 first: false,
                 ..line
             };
-            (line.more, line.open) = (false, false);
+            (line.more, line.cut, line.open) = (false, false, false);
             self.take_whole(line);
             line = rest;
             if self.over.is_some() {
@@ -310,8 +312,11 @@ impl Reading {
         self.take_whole(line);
     }
 
-    fn take_whole(&mut self, line: Line) {
-        self.find_begun();
+    fn take_whole(&mut self, mut line: Line) {
+        if let (Some(found), Some(begun)) = (self.find_begun(), line.time()) {
+            // It may have begun before that too, and break off here.
+            line.given |= line.cut && found.is_begun_behind(line.source, begun);
+        }
         let place = self.places.next(&line, self.lines.under_way());
         if self.sought.is_none_or(|sought| sought.stamp < place.stamp) {
             self.first.get_or_insert(place.stamp);
@@ -321,13 +326,16 @@ impl Reading {
             _ if line.given => {}
             None if self.skip > 0 => self.skip -= 1,
             None if is_before_gap => {}
-            None if line.open => self.open.push(Placed { line, place }),
+            None if line.open => self.open.push(Placed::new(line, place)),
             None => {
                 self.len += line.bytes.len();
-                self.stretch.push(Placed { line, place });
+                self.stretch.push(Placed::new(line, place));
             }
             Some(sought) if sought.is(&place) => {
-                (self.sought, self.found) = (None, Some(place));
+                self.lines.give_before(&sought);
+                let begun = self.lines.under_way().unwrap_or(place.stamp);
+                let floor = begun.min(place.stamp);
+                (self.sought, self.found) = (None, Some(Place { floor, ..place }));
             }
             Some(sought) => {
                 self.passed += 1;
@@ -340,28 +348,28 @@ impl Reading {
 
     fn is_before_gap(&mut self, place: &Place) -> bool {
         match self.gone {
-            Some(gone) if gone.source == place.source && gone.stamp > place.stamp => true,
-            Some(gone) if gone.source == place.source => {
+            None => false,
+            Some(gone) if gone.source != place.source => place.stamp < gone.since(),
+            Some(gone) if gone.stamp > place.stamp => true,
+            Some(_) => {
                 self.gone = None;
                 false
             }
-            _ => false,
         }
     }
 
     /// Last words without a newline do not end before their source says more, which may be never. Whoever has got them has
-    /// all that was written before them.
-    fn find_begun(&mut self) {
-        if let Some(sought) = self.sought
-            && let Some(len) = sought.open
-            && let Some(begun) = self.open_at(&sought, len)
-        {
-            let place = self.places.clone().next(&begun, None);
-            if sought.is(&place) {
-                self.lines.give(sought.source, sought.stamp);
-                (self.sought, self.found) = (None, Some(place));
-            }
+    /// all that was written before them. Whether that is found now.
+    fn find_begun(&mut self) -> Option<Place> {
+        let sought = self.sought?;
+        let begun = self.open_at(&sought, sought.open?)?;
+        let place = self.places.clone().next(&begun, None);
+        if !sought.is(&place) {
+            return None;
         }
+        self.lines.give(&sought);
+        (self.sought, self.found) = (None, Some(place));
+        Some(sought)
     }
 
     fn open_at(&self, place: &Place, len: NonZeroU32) -> Option<Line> {
@@ -373,11 +381,13 @@ impl Reading {
     fn gives_up(&self, sought: &Place, place: &Place) -> bool {
         match self.search {
             // A line that the client got without its end comes later here than what was written after it.
-            Search::Since | Search::All => {
+            Search::Since => {
                 let ends = self.follow || sought.open.is_some();
                 ends && sought.is_passed_by(place)
                     && !self.lines.is_open(sought.source, sought.stamp)
             }
+            // Times do not tell what stands behind it.
+            Search::All => false,
             Search::First(many) => self.passed > many,
         }
     }

@@ -152,7 +152,7 @@ mod tests {
                 ..Line::bare(format!("{time}text"))
             };
             let place = places.next(&line, None);
-            Placed { line, place }
+            Placed::new(line, place)
         });
         Stretch::new(lines.collect())
     }

@@ -373,29 +373,52 @@ impl Ring {
     /// The position behind the line at `place`, if that is here for certain: where lines are known by their
     /// text only, no other one of that time must have it. What had begun before it and not ended must be here too.
     pub fn find(&self, place: &Place) -> Option<Position> {
-        self.look_for(place, |here| here.floor <= place.floor)
+        let found = self.look_for(place, |here| here.floor <= place.floor)?;
+        Some(found.0)
     }
 
-    fn look_for(&self, place: &Place, is_fit: impl Fn(&Place) -> bool) -> Option<Position> {
+    /// Since when a line is under way behind the one at `place`, of which whoever comes from there has got as much as there
+    /// is: nothing was, as far as that place tells.
+    pub fn begun_at(&self, place: &Place) -> Option<Nanos> {
+        let (_, floor) = self.look_for(place, |_| true)?;
+        (floor < place.floor).then_some(floor)
+    }
+
+    /// The position behind the line at `place`, and since when what is under way there is.
+    fn look_for(
+        &self,
+        place: &Place,
+        is_fit: impl Fn(&Place) -> bool,
+    ) -> Option<(Position, Nanos)> {
         let state = self.state();
         let mut found = None;
+        let mut found_late = false;
         for (at, stretch) in state.stretches.iter().enumerate().rev() {
             for (line, placed) in stretch.lines.iter().enumerate().rev() {
-                let here = &placed.place;
-                if !place.is(here) || place.open != here.open || !is_fit(here) {
+                let here = placed.cursor();
+                // Last words that come late leave their reader where another line did, but for what had begun.
+                let is_late = here != placed.place;
+                if !place.is(&here)
+                    || place.open != here.open
+                    || !is_fit(&here)
+                    || is_late && here.floor > place.floor
+                {
                     continue;
                 }
-                let position = Some(Position {
+                let position = Position {
                     stretch: state.first + at as u64,
                     line: line + 1,
-                });
-                if place.is_counted_with(&placed.place) {
-                    return position;
+                };
+                let is_here = Some((position, here.floor));
+                if place.is_counted_with(&here) {
+                    return is_here;
                 }
-                if found.is_some() {
-                    return None;
+                // The one that a late line stands behind is no other one.
+                match (found, std::mem::replace(&mut found_late, is_late)) {
+                    (None, _) => found = is_here,
+                    (Some(_), true) => {}
+                    (Some(_), false) => return None,
                 }
-                found = position;
             }
             let is_behind = stretch
                 .last()
@@ -415,7 +438,7 @@ impl Ring {
     /// Where the line at `place` is. Whoever asks is going to take what comes.
     pub fn seek(&self, place: &Place) -> Sought {
         // Even where something had begun: all that could be read elsewhere has been.
-        if let Some(position) = self.look_for(place, |_| true) {
+        if let Some((position, _)) = self.look_for(place, |_| true) {
             return Sought::Here(position);
         }
         let mut state = self.state();
@@ -455,7 +478,7 @@ impl Ring {
                     stretch: state.first + at as u64,
                     line: before + 1,
                 };
-                return Some((position, stretch.lines[before].place));
+                return Some((position, stretch.lines[before].cursor()));
             }
             more -= stretch.lines.len();
             if stretch.gap.is_some() || stretch.stopped.is_some() {
@@ -537,7 +560,7 @@ mod tests {
     fn stretch(places: &mut Places) -> Stretch {
         let line = Line::bare(vec![b'x'; RING / 32]);
         let place = places.next(&line, None);
-        Stretch::new(vec![Placed { line, place }])
+        Stretch::new(vec![Placed::new(line, place)])
     }
 
     #[tokio::test]
@@ -612,7 +635,7 @@ mod tests {
         for seconds in [50, 10, 60] {
             let line = Line::bare("x");
             let place = place(seconds * SECOND);
-            ring.push(Stretch::new(vec![Placed { line, place }]), RING)
+            ring.push(Stretch::new(vec![Placed::new(line, place)]), RING)
                 .await;
         }
         assert!(ring.find(&place(50 * SECOND)).is_some());
@@ -632,7 +655,7 @@ mod tests {
                 ..Line::bare(stamp)
             };
             let place = places.next(&line, None);
-            let stretch = Stretch::new(vec![Placed { line, place }]);
+            let stretch = Stretch::new(vec![Placed::new(line, place)]);
             ring.push(stretch, RING).await;
             assert_eq!(
                 ring.is_before(&Place {

@@ -20,6 +20,30 @@ pub struct Placed {
     pub line: Line,
     /// Where it stands.
     pub place: Place,
+    /// Where whoever has got it goes on, if not behind it.
+    goes_on: Option<Box<Place>>,
+}
+
+impl Placed {
+    /// A line behind which one goes on.
+    pub fn new(line: Line, place: Place) -> Self {
+        Self {
+            line,
+            place,
+            goes_on: None,
+        }
+    }
+
+    /// Whether it was under way where the line at `last` ended, the last one that did.
+    pub fn had_begun_at(&self, last: &Place) -> bool {
+        let begun = (last.floor < last.stamp).then_some(last.floor);
+        self.place.source != last.source && begun == Some(self.place.stamp)
+    }
+
+    /// Where whoever has got it goes on.
+    pub fn cursor(&self) -> Place {
+        self.goes_on.as_deref().copied().unwrap_or(self.place)
+    }
 }
 
 /// Lines that are not there any more, before others that are.
@@ -90,6 +114,18 @@ impl Stretch {
         }
     }
 
+    /// The lines without a newline that a log ends with, behind the one at `last`. One that was under way there comes late, and
+    /// whoever has got it goes on behind that line, with nothing under way.
+    pub fn rest(mut lines: Vec<Placed>, last: Option<Place>) -> Self {
+        for placed in &mut lines {
+            if let Some(last) = last.filter(|last| placed.had_begun_at(last)) {
+                let floor = last.stamp;
+                placed.goes_on = Some(Box::new(Place { floor, ..last }));
+            }
+        }
+        Self::new(lines)
+    }
+
     /// No lines, but what is missing there.
     pub fn missing(gap: Gap) -> Self {
         Self {
@@ -122,9 +158,9 @@ impl Stretch {
         self.came.elapsed()
     }
 
-    /// The place of the last line.
+    /// Where whoever has got the last line goes on.
     pub fn last(&self) -> Option<Place> {
-        self.lines.last().map(|placed| placed.place)
+        self.lines.last().map(Placed::cursor)
     }
 }
 

@@ -1,7 +1,8 @@
 //! Bytes → pieces of records, of a container with a terminal.
 //!
 //! Such a log has no frames: it is the records alone, one after the other. A record ends with a newline,
-//! or where the engine has cut a line: after [`CUT`] bytes of text, if the same time stands there again.
+//! or where the engine has cut a line: after [`CUT`] bytes of text, if the same time stands there again, or with some drivers
+//! any time.
 
 use std::{
     pin::Pin,
@@ -29,6 +30,8 @@ pub struct Terminal<S> {
     at: At,
     /// The time of the record under way.
     stamp: Bytes,
+    /// Whether what the engine has cut off may have a time of its own.
+    times_parts: bool,
     ended: bool,
 }
 
@@ -45,12 +48,13 @@ enum At {
 
 impl<S> Terminal<S> {
     /// Reads records from `inner`.
-    pub fn new(inner: S) -> Self {
+    pub fn new(inner: S, times_parts: bool) -> Self {
         Self {
             inner,
             chunk: Bytes::new(),
             at: At::Start,
             stamp: Bytes::new(),
+            times_parts,
             ended: false,
         }
     }
@@ -71,6 +75,13 @@ impl<S> Terminal<S> {
                 (true, stamp, CUT)
             }
             At::Text(room) => (false, 0, room),
+            At::Cut if self.times_parts => {
+                if self.must_wait(MAX_STAMP) {
+                    return None;
+                }
+                let stamp = stamp_len(&self.chunk);
+                (stamp > 0, stamp, CUT)
+            }
             At::Cut => {
                 let stamp = self.stamp.len();
                 if self.must_wait(stamp) {

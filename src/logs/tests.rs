@@ -5,9 +5,9 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use proptest::prelude::*;
 
 use super::{
-    LogError, Source,
+    Line, LogError, Source,
     batch::{Batch, Form, Json, Ndjson, Sent, Text},
-    decode,
+    decode, decode_parts,
     place::Places,
     sse::Dialect,
     terminal::CUT,
@@ -87,6 +87,67 @@ fn assert_however_cut(log: &[u8], tty: bool, expected: &[String]) {
 
 fn stamped(nanos: usize, text: &str) -> String {
     format!("{} {text}", time(nanos))
+}
+
+/// As the journal keeps them: each part has the time at which it came.
+#[tokio::test]
+async fn parts_of_a_line_may_have_times_of_their_own() {
+    let part = "p".repeat(CUT);
+    let parts = [
+        (1, part.as_str()),
+        (2, &part),
+        (3, "the end\n"),
+        // Last words, and as long a line by itself.
+        (4, "prompt"),
+        (5, &part),
+        (6, "\n"),
+        (7, "next\n"),
+    ];
+    let records = |write: fn(usize, &str) -> Vec<u8>| {
+        let records = parts.iter().map(|(nanos, text)| write(*nanos, text));
+        records.collect::<Vec<_>>()
+    };
+    let framed = records(|nanos, text| record(1, nanos, text));
+    let typed = records(|nanos, text| stamped(nanos, text).into());
+    for (log, tty, max, expected) in [
+        (
+            framed.concat(),
+            false,
+            MAX,
+            vec![
+                stamped(1, &format!("{part}{part}the end")),
+                stamped(4, "prompt"),
+                stamped(5, &part),
+                stamped(7, "next"),
+            ],
+        ),
+        (
+            typed[..3].concat(),
+            true,
+            MAX,
+            vec![stamped(1, &format!("{part}{part}the end"))],
+        ),
+        (
+            framed[..3].concat(),
+            false,
+            CUT + 10,
+            vec![
+                stamped(1, &format!("{part}{}", &part[..10])),
+                stamped(1, &format!("{}the end", &part[10..])),
+            ],
+        ),
+    ] {
+        for size in [log.len(), 4096, 31] {
+            let reads = log.chunks(size).map(Bytes::copy_from_slice).map(Ok);
+            let lines = decode_parts(stream::iter(reads), tty, true, max);
+            let lines: Vec<Line> = lines.try_collect().await.unwrap();
+            let seen: Vec<_> = lines
+                .iter()
+                .map(|line| String::from_utf8_lossy(&line.bytes).into_owned())
+                .collect();
+            assert_eq!(seen, expected);
+        }
+    }
 }
 
 #[test]

@@ -90,7 +90,7 @@ mod tests {
             ..Line::bare(format!("{stamp}text"))
         };
         let place = Places::new(true).next(&line, None);
-        Placed { line, place }
+        Placed::new(line, place)
     }
 
     #[test]

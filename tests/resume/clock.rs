@@ -253,3 +253,23 @@ async fn what_is_written_behind_last_words_is_not_lost() {
     client.take(&mut stream, 1).await;
     assert_eq!(texts(&client).last().unwrap(), "new");
 }
+
+/// Last words behind a clock that went back: the lines in front of them seem to be later.
+#[tokio::test]
+async fn last_words_behind_a_clock_that_went_back_are_found() {
+    let log = Growing::default();
+    let known: Timestamp = timestamp(0).parse().unwrap();
+    log.write(STDOUT, known + SignedDuration::from_mins(30), "before");
+    log.write(STDOUT, known, "behind");
+    let last = known + SignedDuration::from_secs(5);
+    log.write_part(STDERR, last, "fatal");
+    let engine = log.engine().await;
+    let agent = agent_on(&engine).await;
+    let cursor = format!("{}.{}.e0_5", &ID[..12], last.as_nanosecond());
+    let mut client = with(cursor);
+    let mut stream = client.open(&agent, PATH).await;
+    log.write(STDOUT, Timestamp::now(), "new");
+    client.take(&mut stream, 1).await;
+    assert_eq!(texts(&client), ["new"]);
+    assert_eq!(client.gaps, 0);
+}

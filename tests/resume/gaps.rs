@@ -98,6 +98,46 @@ async fn says_where_lines_are_gone_and_goes_on() {
     host.engine.remove("rotated").await;
 }
 
+/// Asked for what came since a time, Docker before 23 leaves out all files behind a packed one that is older.
+#[tokio::test]
+async fn what_stands_behind_packed_files_is_found() {
+    let host = Host::start().await;
+    let options = [
+        "--log-driver=local",
+        "--log-opt=max-size=100k",
+        "--log-opt=max-file=5",
+    ];
+    let script = "pad=$(printf '%0100d' 0); write() { while [ $i -lt $1 ]; do echo number $i $pad; i=$((i+1)); done; }; \
+                  i=0; write 5999; sleep 1.5; write 6000; while [ ! -e /go ]; do sleep 0.05; done; write 8000; sleep 600";
+    let name = "packed";
+    host.engine.run(name, &options, script).await;
+    let is_written = async |number: u32| {
+        let last = format!("number {} ", number - 1);
+        crate::support::wait::until("that is written", SOON, async || {
+            let tail = ["logs", "--tail", "1", name];
+            host.engine.docker(&tail).await.contains(&last)
+        })
+        .await;
+    };
+    is_written(6000).await;
+    let path = "/containers/packed/logs/stream";
+    let mut client = Client::default();
+    let mut stream = client.open(&host.agent, &format!("{path}?tail=1")).await;
+    client.take(&mut stream, 1).await;
+    drop(stream);
+    host.engine.docker(&["exec", name, "touch", "/go"]).await;
+    is_written(8000).await;
+    let mut stream = client.open(&host.agent, path).await;
+    client.take(&mut stream, 2000).await;
+    assert_eq!(client.gaps, 0);
+    let numbers = client.lines.iter().map(|line| {
+        let mut words = text(line).split(' ');
+        words.nth(1).unwrap().parse::<u32>().unwrap()
+    });
+    assert!(numbers.eq(5999..8000));
+    host.engine.remove(name).await;
+}
+
 /// As where a host has lost its power, or was set back to what it was before.
 #[tokio::test]
 async fn tells_of_a_lost_end_what_comes_behind_it() {

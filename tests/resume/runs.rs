@@ -1,4 +1,4 @@
-//! Containers that stop and start again: streams end with the run that they joined, with its last words.
+//! Containers that stop and start again: streams end with the run that they joined.
 
 use std::sync::{
     Arc, Mutex,
@@ -21,7 +21,7 @@ const TICKER: &str = "n=$(cat /n 2>/dev/null || echo 0); n=$((n+1)); echo $n > /
                       echo run $n; while :; do echo tick $n; sleep 0.1; done";
 
 /// Reads up to the line with this text; false where the stream ends before.
-async fn reaches(client: &mut Client, stream: &mut EventStream, wanted: &str) -> bool {
+pub async fn reaches(client: &mut Client, stream: &mut EventStream, wanted: &str) -> bool {
     while let Some(event) = stream.next(SOON).await {
         client.keep(&event);
         if line_of(&event).is_some_and(|line| text(&line) == wanted) {
@@ -102,108 +102,6 @@ async fn a_crash_ends_the_run_though_the_engine_starts_it_again() {
             host.engine.docker(&state).await == format!("false {run}")
         })
         .await;
-    }
-    host.engine.remove(name).await;
-}
-
-#[tokio::test]
-async fn last_words_without_a_newline_come_before_the_end() {
-    let host = Host::start().await;
-    let script = "n=$(cat /n 2>/dev/null || echo 0); n=$((n+1)); echo $n > /n; \
-                  trap 'end=1' USR1; echo run $n; until [ $end ]; do sleep 0.01; done; printf 'last of %s' $n";
-    for (name, options) in [("words-frames", &[][..]), ("words-terminal", &["-t"])] {
-        host.engine.run(name, options, script).await;
-        let path = format!("/containers/{name}/logs/stream");
-        let mut clients = [(); 2].map(|()| Client::default());
-        let [ends, stays] = &mut clients;
-        let mut stream = ends.open(&host.agent, &path).await;
-        let mut over = stays
-            .open(&host.agent, &format!("{path}?restarts=follow"))
-            .await;
-        for run in 1..=2 {
-            let [begun, last] = [format!("run {run}"), format!("last of {run}")];
-            // A line of its own, though the log of a terminal holds both runs as one.
-            assert!(reaches(stays, &mut over, &begun).await, "{name}");
-            assert!(reaches(ends, &mut stream, &begun).await, "{name}");
-            host.engine.docker(&["kill", "-s", "USR1", name]).await;
-            assert!(reaches(ends, &mut stream, &last).await, "{name}");
-            assert_eq!(stream.next(SOON).await.unwrap().name(), "close");
-            assert!(reaches(stays, &mut over, &last).await, "{name}");
-            if run == 1 {
-                host.engine.docker(&["start", name]).await;
-                stream = ends.open(&host.agent, &path).await;
-            }
-        }
-        let texts = clients.map(|client| {
-            assert_eq!(client.gaps, 0, "{name}");
-            let texts = client.lines.iter().map(|line| text(line).to_owned());
-            texts.collect::<Vec<_>>()
-        });
-        let wanted = ["run 1", "last of 1", "run 2", "last of 2"];
-        assert_eq!(texts, [wanted, wanted], "{name}");
-        host.engine.remove(name).await;
-    }
-}
-
-#[tokio::test]
-async fn a_cursor_behind_last_words_goes_on_with_the_next_run() {
-    let host = Host::start().await;
-    let script = "n=$(cat /n 2>/dev/null || echo 0); n=$((n+1)); echo $n > /n; echo run $n; \
-                  [ $n -gt 1 ] || { printf prompt; exit; }; echo second; sleep 600";
-    for (name, options) in [("seam-frames", &[][..]), ("seam-terminal", &["-t"])] {
-        host.ran(name, options, script).await;
-        let path = format!("/containers/{name}/logs/stream");
-        let mut client = Client::default();
-        let mut stream = client.open(&host.agent, &path).await;
-        assert!(reaches(&mut client, &mut stream, "prompt").await, "{name}");
-        host.engine.docker(&["start", name]).await;
-        // Behind the last words, and behind what a terminal's log has in one line with them.
-        for wanted in ["run 2", "second"] {
-            let mut stream = client.open(&host.agent, &path).await;
-            assert!(reaches(&mut client, &mut stream, wanted).await, "{name}");
-        }
-        assert_eq!((client.lines.len(), client.gaps), (4, 0), "{name}");
-        host.engine.remove(name).await;
-    }
-}
-
-/// The other output may say nothing more for ever.
-#[tokio::test]
-async fn last_words_of_one_output_do_not_hold_up_the_other() {
-    let host = Host::start().await;
-    let script = "n=$(cat /n 2>/dev/null || echo 0); n=$((n+1)); echo $n > /n; echo run $n; \
-                  [ $n -gt 1 ] || { printf prompt; printf fatal >&2; exit; }; trap 'echo loud >&2' USR1; \
-                  sleep 1.5; echo later; while :; do sleep 0.1; done";
-    let name = "words-apart";
-    host.ran(name, &[], script).await;
-    let path = format!("/containers/{name}/logs/stream");
-    let [mut early, mut late, mut stays] = [(); 3].map(|()| Client::default());
-    for client in [&mut early, &mut late] {
-        let mut stream = client.open(&host.agent, &path).await;
-        client.take(&mut stream, 3).await;
-    }
-    let over = format!("{path}?restarts=follow&tail=all");
-    let mut over = stays.open(&host.agent, &over).await;
-    stays.take(&mut over, 3).await;
-    host.engine.docker(&["start", name]).await;
-    let mut stream = early.open(&host.agent, &path).await;
-    for wanted in ["run 2", "later"] {
-        assert!(reaches(&mut early, &mut stream, wanted).await);
-    }
-    // Behind a line that is later than any that may be in the wrong order.
-    let mut another = late.open(&host.agent, &path).await;
-    assert!(reaches(&mut late, &mut another, "later").await);
-    host.engine.docker(&["kill", "-s", "USR1", name]).await;
-    assert!(reaches(&mut early, &mut stream, "loud").await);
-    assert!(reaches(&mut late, &mut another, "loud").await);
-    assert!(reaches(&mut stays, &mut over, "loud").await);
-    for client in [early, late, stays] {
-        let mut texts: Vec<_> = client.lines.iter().map(|line| text(line)).collect();
-        // Of these the engine gets either at first.
-        texts[1..3].sort_unstable();
-        let wanted = ["run 1", "fatal", "prompt", "run 2", "later", "loud"];
-        assert_eq!(texts, wanted);
-        assert_eq!(client.gaps, 0);
     }
     host.engine.remove(name).await;
 }

@@ -84,7 +84,7 @@ fn what_is_kept_takes_no_more_than_it_is() {
     let lines = [(); 300].map(|()| {
         let line = Line::bare("a line with an a");
         let place = places.next(&line, None);
-        Placed { line, place }
+        Placed::new(line, place)
     });
     let made = encoding(Dialect::Named, "a").encode("0123456789ab", lines.iter());
     let (len, bytes) = (made.bytes.len(), made.bytes.try_into_mut().unwrap());
@@ -100,7 +100,7 @@ fn lines_are_as_the_view_has_them() {
             ..Line::bare(text)
         };
         let place = places.next(&line, None);
-        Placed { line, place }
+        Placed::new(line, place)
     });
     let encoded = encoding(Dialect::Named, "a").encode("0123456789ab", lines.iter());
     let text = std::str::from_utf8(&encoded.bytes).unwrap();

@@ -11,7 +11,7 @@ use crate::{
     logs::{
         LogError,
         place::Place,
-        reading::{From, Next, Reading, Times},
+        reading::{From, Next, Reading, Search, Times},
         ring::{Ended, Position, Sought},
         turn::Turn,
     },
@@ -203,7 +203,7 @@ impl Follower {
         let ring = self.member.ring();
         let how = match ring.seek(&place) {
             Sought::Here(position) => {
-                self.phase = Phase::Live(position);
+                self.go_live(position);
                 return None;
             }
             Sought::NotYet if !place.is_ahead() => {
@@ -282,6 +282,13 @@ impl Follower {
             }
             Ok(Next::Missing(before)) => {
                 let place = self.at?;
+                if let From::After(_, Search::Since) = history.from
+                    && !place.is_ahead()
+                {
+                    // It may be in what the engine leaves out then.
+                    self.want(From::After(place, Search::All), Aim::Lines);
+                    return None;
+                }
                 if place.is_ahead() {
                     let end = From::Tail(Tail::Lines(1), Times::default());
                     self.want(end, Aim::EndBefore(place));

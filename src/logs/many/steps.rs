@@ -94,7 +94,7 @@ impl Many {
                 match source {
                     Source::Follower(follower) => self.wait_for(id.clone(), follower),
                     Source::Seat(seat) => {
-                        let last = stretch.lines[at].place;
+                        let last = stretch.lines[at].cursor();
                         self.begin(&id, Start::After(last), seat, true);
                     }
                 }

@@ -29,19 +29,20 @@ impl Many {
         }
         let container = json!({ "id": id, "name": name(&member.facts) });
         let mut sent = 0;
-        for Placed { line, place } in lines {
-            member.at = Some(*place);
-            if !self.finder.wanted.times.hold(place.stamp) {
+        for placed in lines {
+            let place = placed.cursor();
+            member.at = Some(place);
+            if !self.finder.wanted.times.hold(placed.place.stamp) {
                 continue;
             }
-            let Some(line) = member.view.show(line.clone()) else {
+            let Some(line) = member.view.show(placed.line.clone()) else {
                 continue;
             };
             let out = &mut self.out;
             out.extend_from_slice(b"event: log\n");
             if let Some(others) = others {
                 write!(out, "id: {others}").expect("a buffer takes everything");
-                write_cursor(out, id, place).expect("a buffer takes everything");
+                write_cursor(out, id, &place).expect("a buffer takes everything");
                 out.extend_from_slice(b"\n");
             }
             out.extend_from_slice(b"data: {\"log\":");

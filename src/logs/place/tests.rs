@@ -19,6 +19,7 @@ fn line(source: Source, nanos: u32, text: &str) -> Line {
         continued: false,
         first: false,
         more: false,
+        cut: false,
         open: false,
         given: false,
     }

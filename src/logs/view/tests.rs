@@ -12,6 +12,7 @@ fn line(text: &'static str) -> Line {
         stamp: 5,
         continued: false,
         more: false,
+        cut: false,
         first: false,
         open: false,
         given: false,

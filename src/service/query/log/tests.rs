@@ -20,6 +20,7 @@ fn shown(query: &str, text: &'static str) -> Option<String> {
         stamp: 2,
         continued: false,
         more: false,
+        cut: false,
         first: false,
         open: false,
         given: false,
