@@ -6,6 +6,8 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use middleware::auth::KeyDigest;
@@ -20,6 +22,12 @@ const LEN: usize = PREFIX.len() + 2 * RANDOM_BYTES;
 
 /// The most that is read of a key file; a longer one holds no key.
 const MAX_LEN: u64 = 4096;
+
+/// How long a bad file may stay as it is before it is deleted: it may just be being written.
+const WRITING: Duration = Duration::from_secs(1);
+
+/// How often it is looked at before that, while it changes.
+const LOOKS: usize = 5;
 
 /// An auth key: `docker_ps_` and 128 hex digits. It is wiped from memory when dropped.
 #[derive(Clone)]
@@ -133,37 +141,48 @@ pub fn load_or_create(folder: &Path) -> Result<Key, KeyError> {
     }
 }
 
-/// The key in the file, if there is a file. Nothing is made, and a bad file is deleted.
+/// The key in the file, if there is a file. Nothing is made, and a bad file that stays as it is is deleted.
 ///
 /// # Errors
 ///
 /// If it is bad or cannot be read.
 pub fn load(path: &Path) -> Result<Option<Key>, KeyError> {
-    let content = match read(path) {
-        Ok(content) => content,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => {
-            let path = path.into();
-            return Err(KeyError::Unreadable { path, error });
+    load_patiently(path, || thread::sleep(WRITING))
+}
+
+/// The same, with what comes between two looks at a bad file.
+fn load_patiently(path: &Path, mut pause: impl FnMut()) -> Result<Option<Key>, KeyError> {
+    let mut seen = Vec::new();
+    let reason = loop {
+        let content = match read(path) {
+            Ok(content) => content,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => {
+                let path = path.into();
+                return Err(KeyError::Unreadable { path, error });
+            }
+        };
+        match Key::parse(&content) {
+            Ok(key) => {
+                keep_private(path);
+                return Ok(Some(key));
+            }
+            Err(reason) if seen.last() == Some(&content) || seen.len() == LOOKS => break reason,
+            Err(_) => {
+                seen.push(content);
+                pause();
+            }
         }
     };
-    match Key::parse(&content) {
-        Ok(key) => {
-            keep_private(path);
-            Ok(Some(key))
-        }
-        Err(reason) => {
-            let path = PathBuf::from(path);
-            Err(match fs::remove_file(&path) {
-                Ok(()) => KeyError::Invalid { path, reason },
-                Err(error) => KeyError::InvalidAndStuck {
-                    path,
-                    reason,
-                    error,
-                },
-            })
-        }
-    }
+    let path = PathBuf::from(path);
+    Err(match fs::remove_file(&path) {
+        Ok(()) => KeyError::Invalid { path, reason },
+        Err(error) => KeyError::InvalidAndStuck {
+            path,
+            reason,
+            error,
+        },
+    })
 }
 
 /// The key in the file; nothing is made and nothing deleted.

@@ -69,11 +69,7 @@ fn main() -> ExitCode {
     let code = runtime
         .block_on(run(&config, worker))
         .unwrap_or_else(|error| {
-            // However little is logged, it must be known why there is no agent.
-            if !tracing::enabled!(tracing::Level::ERROR) {
-                return fail(error.as_ref());
-            }
-            tracing::error!("{error}");
+            say(&error.to_string());
             ExitCode::FAILURE
         });
     // Whatever still runs is cut off: its time is over.
@@ -85,6 +81,16 @@ fn main() -> ExitCode {
 fn fail(error: &dyn std::error::Error) -> ExitCode {
     eprintln!("docker-ps-agent: {error}");
     ExitCode::FAILURE
+}
+
+/// However little is logged, it must be known why there is no agent.
+#[expect(clippy::print_stderr, reason = "errors are not logged then")]
+fn say(error: &str) {
+    if tracing::enabled!(tracing::Level::ERROR) {
+        tracing::error!("{error}");
+    } else {
+        eprintln!("docker-ps-agent: {error}");
+    }
 }
 
 async fn run(config: &Config, worker: Worker) -> Result<ExitCode, BoxError> {
@@ -99,14 +105,14 @@ async fn run(config: &Config, worker: Worker) -> Result<ExitCode, BoxError> {
         tracing::info!("stopped before there was an engine");
         return Ok(ExitCode::SUCCESS);
     };
-    let engine = engine.inspect_err(|error| tracing::error!("{}", error.hint()))?;
+    let engine = engine.inspect_err(|error| say(error.hint()))?;
     let key = key::load_or_create(&config.data_dir)?;
     let key_changed = watch(config, &key)?;
     if config.show_key {
         show(&key);
     }
 
-    let api = Listener::bind("api", config.api_addr(), connections.clients)?.with_key();
+    let api = Listener::bind("api", config.api_addr(), connections.clients)?;
     let service = ContainerService::new(
         engine.clone(),
         config.max_line_bytes,
@@ -134,9 +140,7 @@ async fn run(config: &Config, worker: Worker) -> Result<ExitCode, BoxError> {
             Ok(ExitCode::SUCCESS)
         }
         () = key_changed.cancelled() => {
-            tracing::error!(
-                "Auth Key file has been changed externally. Service will terminate for security reasons."
-            );
+            say("Auth Key file has been changed externally. Service will terminate for security reasons.");
             // Who asks now is still told so.
             let _mostly_in_vain = timeout(FAREWELL, serving).await;
             Ok(ExitCode::FAILURE)

@@ -19,7 +19,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::future::{Either, join, select};
+use futures_util::future::{Either, select};
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::BodyExt;
@@ -79,8 +79,6 @@ pub struct Listener {
     name: &'static str,
     socket: TcpListener,
     max_connections: usize,
-    /// Whether clients must show a key.
-    has_key: bool,
 }
 
 impl Listener {
@@ -108,24 +106,17 @@ impl Listener {
             name,
             socket,
             max_connections,
-            has_key: false,
         };
         let address = listener.socket.local_addr()?;
         tracing::info!(listener = name, %address, "listening");
         Ok(listener)
     }
 
-    /// The same where clients must show a key, and who has not leaves where it is full. The service says who has, by
-    /// [`greet`].
-    pub fn with_key(self) -> Self {
-        Self {
-            has_key: true,
-            ..self
-        }
-    }
-
     /// Serves connections on `workers` until `stop` is cancelled, then lets those that are open finish for [`DRAIN`], and
-    /// what else `has_ended` waits for.
+    /// then what else `has_ended` waits for.
+    ///
+    /// Where it is full, the client that came first of those that have not shown the key leaves for the one that comes. The
+    /// service says who has, by [`greet`].
     pub async fn serve<S, B>(
         self,
         service: S,
@@ -156,9 +147,6 @@ impl Listener {
                 break;
             };
             let guest = strangers.admit();
-            if !self.has_key {
-                guest.welcome();
-            }
             let service = service
                 .clone()
                 .map_request(introduce(peer, Arc::clone(&guest)));
@@ -185,7 +173,11 @@ impl Listener {
         drop(self.socket);
         let left = graceful.count();
         tracing::info!(listener = self.name, connections = left, "draining");
-        let all = pin!(join(graceful.shutdown(), has_ended));
+        // One after the other: as long as there is a connection, something may begin.
+        let all = pin!(async {
+            graceful.shutdown().await;
+            has_ended.await;
+        });
         let sending_away = pin!(async {
             sleep(STRANGERS).await;
             strangers.dismiss_all();

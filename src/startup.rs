@@ -2,6 +2,7 @@
 
 use std::{fs, io, os::unix::fs::MetadataExt, path::Path, time::Duration};
 
+use rustix::process::geteuid;
 use tokio::time::timeout;
 
 use crate::engine::{Address, Engine, Error};
@@ -84,15 +85,39 @@ fn explain(address: &Address, error: &Error) -> String {
     }
 }
 
+/// What opens a socket of this user and group to an agent that may not use it.
+fn advise(is_root: bool, uid: u32, gid: u32) -> String {
+    if is_root {
+        // Who is root here is nobody out there, or SELinux keeps containers from it.
+        return "permission denied, although this is root: let the container use the socket, with --security-opt \
+                label=disable where SELinux is, or --userns=host where user namespaces are"
+            .into();
+    }
+    format!(
+        "permission denied; the socket belongs to user {uid} and group {gid}, so run the agent as root or with \
+         --group-add {gid}"
+    )
+}
+
 fn denied(path: &Path) -> String {
     match fs::metadata(path) {
-        Ok(meta) => {
-            let (uid, gid) = (meta.uid(), meta.gid());
-            format!(
-                "permission denied; the socket belongs to user {uid} and group {gid}, so run the agent as \
-                 root or with --group-add {gid}"
-            )
-        }
+        Ok(meta) => advise(geteuid().is_root(), meta.uid(), meta.gid()),
         Err(_) => "permission denied".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::advise;
+
+    #[test]
+    fn nobody_is_advised_to_be_what_he_is() {
+        let other = advise(false, 0, 991);
+        assert!(other.contains("as root or with --group-add 991"), "{other}");
+        let root = advise(true, 0, 991);
+        assert!(
+            !root.contains("as root") && root.contains("label=disable"),
+            "{root}"
+        );
     }
 }

@@ -89,6 +89,29 @@ fn deletes_a_bad_file_and_says_why() {
     }
 }
 
+/// It is emptied, and filled from its beginning on, where a shell or an editor writes it in place.
+#[test]
+fn waits_for_a_file_that_is_being_written() {
+    let folder = folder();
+    let path = folder.path().join(FILE);
+    let good = Key::generate().unwrap();
+    let mut written = ["", "docker_", "docker_ps_0", good.reveal()].into_iter();
+    let mut write = || fs::write(&path, written.next().unwrap()).unwrap();
+    write();
+    let key = load_patiently(&path, &mut write).unwrap().unwrap();
+    assert_eq!(key.reveal(), good.reveal());
+
+    // One that never is what it is to be is a bad one.
+    let mut len = 0;
+    fs::write(&path, "").unwrap();
+    let error = load_patiently(&path, || {
+        len += 1;
+        fs::write(&path, vec![b'x'; len]).unwrap();
+    });
+    assert!(matches!(error, Err(KeyError::Invalid { .. })));
+    assert!(!path.exists());
+}
+
 #[test]
 fn leaves_alone_what_it_cannot_read() {
     let folder = folder();

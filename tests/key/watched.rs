@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::timeout;
 
 use super::is_key;
-use super::watching::{AT_ONCE, LAST_WORDS, Watching};
+use super::watching::{AT_ONCE, LAST_WORDS, Watching, tells_who_asks_then};
 use crate::support::agent::Agent;
 use crate::support::client::Client;
 use crate::support::fixture::engine_with_log;
@@ -152,4 +152,9 @@ async fn ends_also_where_nobody_reads_what_it_says() {
     fs::remove_file(builder.key_file()).unwrap();
     let status = agent.wait_exit(AT_ONCE).await;
     assert_eq!(status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn tells_who_asks_before_it_ends() {
+    tells_who_asks_then().await;
 }

@@ -124,6 +124,23 @@ impl Watching {
     }
 }
 
+/// The service ends soon after; on a busy machine that may be before the client has asked.
+pub async fn tells_who_asks_then() {
+    for _ in 0..10 {
+        let watching = Watching::start().await;
+        let mut kept = watching.agent.session().await;
+        assert_eq!(kept.get("/").await.unwrap().status, 200);
+        fs::write(watching.file(), "another").unwrap();
+        watching.agent.wait_for_output(LAST_WORDS).await;
+        if let Ok(reply) = kept.get("/").await {
+            assert_eq!(reply.status, 503);
+            assert!(reply.text().contains("auth key has changed"));
+            return;
+        }
+    }
+    panic!("nobody was told");
+}
+
 /// The stream breaks off without a word of farewell.
 async fn is_torn(mut stream: EventStream) {
     loop {

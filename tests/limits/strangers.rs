@@ -70,6 +70,33 @@ async fn leave_where_it_is_full_and_another_client_comes() {
     }
 }
 
+/// Of the metrics nobody shows a key.
+#[tokio::test]
+async fn do_not_keep_prometheus_out() {
+    let engine = ScriptedEngine::new().start().await;
+    let agent = agent_on(&engine).await;
+    let metrics = agent.metrics.as_ref().unwrap();
+    let mut idle = Vec::new();
+    for _ in 0..64 {
+        let mut session = metrics.session().await;
+        assert_eq!(session.get("/nothing").await.unwrap().status, 404);
+        idle.push(session);
+    }
+    let scrape = wait::within("a scrape", SOON, metrics.get("/metrics"));
+    // Else they would lose theirs for being idle.
+    let busy = async {
+        loop {
+            for session in &mut idle {
+                drop(session.get("/nothing").await);
+            }
+        }
+    };
+    tokio::select! {
+        reply = scrape => assert_eq!(reply.status, 200),
+        () = busy => {}
+    }
+}
+
 #[tokio::test]
 async fn do_not_take_the_place_of_a_client_whose_first_request_is_under_way() {
     let gate = Gate::shut();

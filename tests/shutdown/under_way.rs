@@ -1,13 +1,16 @@
 //! What is under way when the signal comes may end, for ten seconds.
 
+use std::fs;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use tokio::io::AsyncWriteExt;
 
 use super::stop;
 use crate::support::fixture::{agent_on, engine_with_log, inspect};
 use crate::support::scripted::{Answer, Gate, STDOUT, ScriptedEngine, frame, line, timestamp};
-use crate::support::wait::SOON;
+use crate::support::wait::{self, SOON};
 
 #[tokio::test]
 async fn lets_a_request_end_that_waits_for_the_engine() {
@@ -108,4 +111,74 @@ async fn lets_an_action_end_whose_client_has_left() {
         .wait_for_more(looked, "GET", "/containers/*/json")
         .await;
     assert_eq!(agent.wait_exit(SOON).await.code(), Some(0));
+}
+
+/// Over a connection on which a request had begun to come. It may be too late for that.
+#[tokio::test]
+async fn lets_an_action_end_that_begins_then() {
+    for _ in 0..10 {
+        if begins_then().await {
+            return;
+        }
+    }
+    panic!("it was always too late");
+}
+
+async fn begins_then() -> bool {
+    let gate = Gate::shut();
+    let restart = Answer::empty(204).behind(&gate);
+    let engine = ScriptedEngine::new()
+        .route("GET", "/containers/*/json", inspect(serde_json::json!({})))
+        .route("POST", "/containers/*/restart", restart)
+        .start()
+        .await;
+    let agent = agent_on(&engine).await;
+    let mut client = agent.client.connect().await;
+    let begin = b"GET /containers/c/restart HTTP/1.1\r\nHost: a\r\n";
+    client.write_all(begin).await.unwrap();
+    let from = client.local_addr().unwrap();
+    wait::until("that is read", SOON, async || {
+        unread(agent.client.address, from) == Some(0)
+    })
+    .await;
+    stop(&agent, Signal::TERM).await;
+    let rest = format!("x-auth-key: {}\r\n\r\n", agent.key);
+    if client.write_all(rest.as_bytes()).await.is_err() {
+        return false;
+    }
+    let begun = engine.wait("the engine is asked", |state| state.waiting == 1);
+    tokio::select! {
+        _ = begun => {}
+        _ = agent.wait_exit(SOON) => return false,
+    }
+    drop(client);
+    agent.wait_for_output("/containers/{id}/restart").await;
+    let left = Instant::now();
+    wait::until("it would have ended", SOON, async || {
+        left.elapsed() > Duration::from_millis(200)
+    })
+    .await;
+    let looked = engine.requests_to("GET", "/containers/*/json").len();
+    gate.open();
+    engine
+        .wait_for_more(looked, "GET", "/containers/*/json")
+        .await;
+    assert_eq!(agent.wait_exit(SOON).await.code(), Some(0));
+    true
+}
+
+/// How many bytes that came from there have not been read here.
+fn unread(here: SocketAddr, from: SocketAddr) -> Option<u32> {
+    let hex = |address: SocketAddr| match address {
+        SocketAddr::V4(v4) => {
+            let bits = u32::from_ne_bytes(v4.ip().octets());
+            format!("{bits:08X}:{:04X}", v4.port())
+        }
+        SocketAddr::V6(_) => unreachable!("the tests' agents are at IPv4 addresses"),
+    };
+    let ends = format!("{} {} ", hex(here), hex(from));
+    let all = fs::read_to_string("/proc/net/tcp").unwrap();
+    let line = all.lines().find(|line| line.contains(&ends))?;
+    let queues = line.split_whitespace().nth(4)?;
+    u32::from_str_radix(queues.split_once(':')?.1, 16).ok()
 }

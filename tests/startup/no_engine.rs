@@ -72,6 +72,16 @@ async fn names_the_owner_and_the_group_of_a_forbidden_socket() {
     assert_eq!(advised.start().await.get("/").await.text(), "OK");
 }
 
+/// However little is to be logged.
+#[tokio::test]
+async fn says_why_where_errors_are_not_logged() {
+    for filter in ["off", "hyper=debug"] {
+        let agent = Agent::builder().docker_host("unix:///nowhere/docker.sock");
+        let said = gives_up(&agent.env("RUST_LOG", filter), SOON).await;
+        assert!(said.contains("no such file"), "{said}");
+    }
+}
+
 #[tokio::test]
 async fn says_that_nobody_listens_on_a_dead_socket() {
     let engine = ScriptedEngine::new().start().await;

@@ -152,20 +152,23 @@ where
                 let fits = share.grow(data.len(), &settings.limits);
                 read.push(data);
                 if !fits {
-                    let body = (settings.put_back)(body, read.bytes());
+                    let body = (settings.put_back)(body, hold(read, share));
                     return Made::Long(Response::from_parts(parts, body));
                 }
             }
             Some(Err(error)) => return Made::Told(Outcome::Torn(Torn(error.into().into()))),
         }
     }
-    let bytes = Bytes::from_owner(Held {
-        bytes: read.bytes(),
-        _share: share,
-    });
-    let mut answer = Response::from_parts(parts, bytes);
+    let mut answer = Response::from_parts(parts, hold(read, share));
     (settings.seal)(&mut answer);
     Made::Told(Outcome::Answer(answer))
+}
+
+fn hold(read: Read, share: Share) -> Bytes {
+    Bytes::from_owner(Held {
+        bytes: read.bytes(),
+        _share: share,
+    })
 }
 
 /// What was read of a body. A single part is not copied.

@@ -94,6 +94,35 @@ async fn past_what_may_be_held_answers_go_out_as_they_come() {
     }
 }
 
+/// An answer of which only the beginning may be held is held as far as it was read, until it has been sent.
+#[tokio::test]
+async fn what_was_read_of_a_long_answer_counts_as_held() {
+    let may = Arc::new(tokio::sync::Semaphore::new(0));
+    let limits = Limits {
+        answer: 8,
+        answers: 16,
+        ..Limits::default()
+    };
+    let (mut ask, asked) = shared(limits, Arc::clone(&may));
+    may.add_permits(1);
+    let long = ask("/9-bytes!").await.unwrap();
+    // Two of 8 bytes that wait for the next call share it, if there is room for its answer.
+    for (long, calls) in [(Some(long), 3), (None, 2)] {
+        asked.lock().unwrap().clear();
+        let mut all = [(); 3].map(|()| spawn(ask("/8-bytes")));
+        for one in &mut all {
+            assert_pending!(one.poll());
+        }
+        may.add_permits(3);
+        for one in all {
+            assert_eq!(bytes(one.await).await, "/8-bytes");
+        }
+        assert_eq!(asked.lock().unwrap().len(), calls);
+        may.forget_permits(may.available_permits());
+        drop(long);
+    }
+}
+
 #[tokio::test]
 async fn an_answer_is_one_for_all_who_share_it() {
     let may = Arc::new(tokio::sync::Semaphore::new(0));
