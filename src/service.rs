@@ -19,7 +19,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::{TryFutureExt, future::BoxFuture};
 use http::{
     HeaderValue, Request, Response, Uri, Version,
     header::{ACCEPT_ENCODING, CACHE_CONTROL},
@@ -254,7 +254,10 @@ fn stream<'a>(shared: &'a Shared, question: &'a Question) -> BoxFuture<'a, Answe
     match question.route.op {
         Op::Logs => Box::pin(logs::logs(engine, logs, question)),
         Op::LogStream => Box::pin(logs::stream(engine, logs, question)),
-        Op::LogDownload => Box::pin(logs::download(engine, logs, question)),
+        Op::LogDownload => {
+            let file = logs::download(engine, logs, question);
+            Box::pin(file.map_err(|reason| Error::Download(Box::new(reason))))
+        }
         Op::ManyLogs => Box::pin(logs::many(engine, logs, question)),
         Op::ContainerStream => Box::pin(push::containers(push, question)),
         Op::Events => Box::pin(push::events(engine, push, question)),

@@ -1,10 +1,12 @@
 //! What a handler may fail with, and the one place where a cause becomes a status.
 
+use bytes::Bytes;
 use http::{
     HeaderValue, Response, StatusCode,
     header::{ALLOW, RETRY_AFTER},
 };
 use middleware::{BoxError, coalesce::Torn, refusal::refusal, timeout::Elapsed};
+use serde_json::json;
 
 use super::{Body, push};
 use crate::{
@@ -49,6 +51,9 @@ pub enum Error {
     /// The engine took too long.
     #[error(transparent)]
     Slow(#[from] Elapsed),
+    /// There is no file to download, for this reason.
+    #[error(transparent)]
+    Download(Box<Self>),
 }
 
 impl Error {
@@ -57,6 +62,7 @@ impl Error {
             Self::NoSuchPath => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Bad(_) => StatusCode::BAD_REQUEST,
+            Self::Download(reason) => reason.status(),
             Self::Engine(engine::Error::Refused { status, .. }) => *status,
             Self::Engine(engine::Error::Slow(_)) | Self::Slow(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Engine(_) => StatusCode::BAD_GATEWAY,
@@ -80,6 +86,10 @@ pub fn rescue(cause: BoxError) -> Response<Body> {
             }
         },
     };
+    let (error, is_download) = match error {
+        Error::Download(reason) => (*reason, true),
+        error => (error, false),
+    };
     let status = error.status();
     if status.is_server_error() {
         tracing::warn!(%error, "cannot answer");
@@ -89,6 +99,11 @@ pub fn rescue(cause: BoxError) -> Response<Body> {
         error => error.to_string(),
     };
     let mut answer = refusal(status, &message);
+    if is_download {
+        // Where the app looks for it.
+        let both = json!({ "message": message, "error": message });
+        *answer.body_mut() = Bytes::from(both.to_string()).into();
+    }
     let headers = answer.headers_mut();
     match error {
         Error::MethodNotAllowed(methods) => {

@@ -27,6 +27,9 @@ pub async fn assert_serves(engine: &RealEngine, key: &str) {
 
     let (out, err) = compose(engine, &["logs", "agent"]).await;
     assert!(out.contains(&format!("Your Auth Key: {key}")), "{out}{err}");
+    let cat = ["exec", "-T", "agent", "cat", "/app/data/_auth.key"];
+    let (out, err) = compose(engine, &cat).await;
+    assert_eq!(out.trim(), key, "{err}");
     compose(engine, &["down"]).await;
     let volumes = engine.docker(&["volume", "ls", "--quiet"]).await;
     assert!(volumes.lines().any(|volume| volume == DATA), "{volumes}");

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::{EVERY_KIND, refusal};
+use crate::contract::host::assert_refused;
 use crate::support::fixture::{agent_on, engine_with_log, inspect};
 use crate::support::scripted::{Answer, RunningEngine, ScriptedEngine};
 
@@ -61,8 +62,10 @@ async fn of_the_log_come_as_refusals_and_not_as_streams() {
     let engine = engine_with_log(refused).start().await;
     let agent = agent_on(&engine).await;
     for path in ["logs", "logs?follow=true", "logs/stream", "logs/download"] {
-        let reply = agent.get(&format!("/containers/c/{path}")).await;
-        assert!(refusal(&reply, 501).contains("logging driver"), "{path}");
+        let path = format!("/containers/c/{path}");
+        let reply = agent.get(&path).await;
+        assert_refused(&reply, 501, &path);
+        assert!(reply.text().contains("logging driver"), "{path}");
         assert_eq!(reply.header("content-disposition"), None);
     }
 }

@@ -147,6 +147,23 @@ async fn looks_no_more(stage: &Stage, begun: Instant) {
     .await;
 }
 
+/// As a removal that fails, which leaves a container dead.
+#[tokio::test]
+async fn tells_what_no_event_told_of() {
+    let state = |state: &str| format!(r#"[{{"Id":"a","State":"{state}"}}]"#);
+    let stage = Stage::with(&state("exited")).await;
+    let begun = Instant::now();
+    let (mut stream, _events) = stage.open(PATH).await;
+    next_is(&mut stream, "snapshot").await;
+    looks_no_more(&stage, begun).await;
+    stage.set(&state("dead"));
+    let changed = stream.next(4 * SOON).await.unwrap();
+    assert_eq!(
+        (changed.name(), format!("[{}]", changed.data)),
+        ("changed", state("dead"))
+    );
+}
+
 #[tokio::test]
 async fn tells_a_restart_that_no_event_told_of() {
     let up = |time: &str| format!(r#"[{{"Id":"a","Status":"Up {time}"}}]"#);

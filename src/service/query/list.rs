@@ -24,6 +24,9 @@ const FILTERS: [&str; 7] = [
 /// The most filters and fields that a query may have.
 const MAX: usize = 256;
 
+/// How long what the engine is asked may be: it has three times as many bytes as the client wrote, where each is encoded.
+const MAX_PATH: usize = 32 << 10;
+
 /// A list of containers as it is wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListParams {
@@ -66,6 +69,9 @@ impl ListParams {
         let fields = params.fields.as_ref().map_or(0, |fields| fields.0.len());
         if filters + fields > MAX {
             return Err(too_many());
+        }
+        if filters > 0 && params.query.path().len() > MAX_PATH {
+            return Err(bad("The filters are too long."));
         }
         Ok(params)
     }
@@ -214,6 +220,11 @@ mod tests {
         }
         let many = "name=a&".repeat(257);
         assert!(ListParams::parse(&many).is_err());
+        // The engine is asked for three times as much.
+        for (len, is_ok) in [(10_000, true), (11_000, false)] {
+            let long = format!("name={}", "(".repeat(len));
+            assert_eq!(ListParams::parse(&long).is_ok(), is_ok, "{len}");
+        }
         let names = |many: u32| {
             (0..many)
                 .map(|n| format!("fields=f{n}&"))
