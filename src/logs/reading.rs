@@ -359,7 +359,7 @@ impl Reading {
     }
 
     /// Last words without a newline do not end before their source says more, which may be never. Whoever has got them has
-    /// all that was written before them. Whether that is found now.
+    /// all that was written before them. Their place, where they are found now.
     fn find_begun(&mut self) -> Option<Place> {
         let sought = self.sought?;
         let begun = self.open_at(&sought, sought.open?)?;

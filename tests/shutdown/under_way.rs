@@ -8,8 +8,11 @@ use rustix::process::Signal;
 use tokio::io::AsyncWriteExt;
 
 use super::stop;
+use crate::support::agent::Agent;
 use crate::support::fixture::{agent_on, engine_with_log, inspect};
-use crate::support::scripted::{Answer, Gate, STDOUT, ScriptedEngine, frame, line, timestamp};
+use crate::support::scripted::{
+    Answer, Gate, RunningEngine, STDOUT, ScriptedEngine, frame, line, timestamp,
+};
 use crate::support::wait::{self, SOON};
 
 #[tokio::test]
@@ -82,18 +85,30 @@ async fn cuts_what_takes_longer_than_ten_seconds_and_is_still_no_failure() {
     assert_eq!(warned.event().unwrap()["level"], "WARN");
 }
 
+/// An engine that restarts a container once the gate is open.
+async fn restarts(gate: &Gate) -> RunningEngine {
+    let restart = Answer::empty(204).behind(gate);
+    ScriptedEngine::new()
+        .route("GET", "/containers/*/json", inspect(serde_json::json!({})))
+        .route("POST", "/containers/*/restart", restart)
+        .start()
+        .await
+}
+
+async fn acts_and_ends(agent: &Agent, engine: &RunningEngine, gate: &Gate) {
+    let looked = engine.requests_to("GET", "/containers/*/json").len();
+    gate.open();
+    // Once it has acted, it looks at the container.
+    engine
+        .wait_for_more(looked, "GET", "/containers/*/json")
+        .await;
+    assert_eq!(agent.wait_exit(SOON).await.code(), Some(0));
+}
+
 #[tokio::test]
 async fn lets_an_action_end_whose_client_has_left() {
     let gate = Gate::shut();
-    let engine = ScriptedEngine::new()
-        .route("GET", "/containers/*/json", inspect(serde_json::json!({})))
-        .route(
-            "POST",
-            "/containers/*/restart",
-            Answer::empty(204).behind(&gate),
-        )
-        .start()
-        .await;
+    let engine = restarts(&gate).await;
     let agent = agent_on(&engine).await;
     let client = agent.client.clone();
     let asked = tokio::spawn(async move { client.get("/containers/c/restart").await });
@@ -104,13 +119,7 @@ async fn lets_an_action_end_whose_client_has_left() {
     agent.wait_for_output("/containers/{id}/restart").await;
 
     stop(&agent, Signal::TERM).await;
-    let looked = engine.requests_to("GET", "/containers/*/json").len();
-    gate.open();
-    // Once it has acted, it looks at the container.
-    engine
-        .wait_for_more(looked, "GET", "/containers/*/json")
-        .await;
-    assert_eq!(agent.wait_exit(SOON).await.code(), Some(0));
+    acts_and_ends(&agent, &engine, &gate).await;
 }
 
 /// Over a connection on which a request had begun to come. It may be too late for that.
@@ -126,12 +135,7 @@ async fn lets_an_action_end_that_begins_then() {
 
 async fn begins_then() -> bool {
     let gate = Gate::shut();
-    let restart = Answer::empty(204).behind(&gate);
-    let engine = ScriptedEngine::new()
-        .route("GET", "/containers/*/json", inspect(serde_json::json!({})))
-        .route("POST", "/containers/*/restart", restart)
-        .start()
-        .await;
+    let engine = restarts(&gate).await;
     let agent = agent_on(&engine).await;
     let mut client = agent.client.connect().await;
     let begin = b"GET /containers/c/restart HTTP/1.1\r\nHost: a\r\n";
@@ -158,12 +162,7 @@ async fn begins_then() -> bool {
         left.elapsed() > Duration::from_millis(200)
     })
     .await;
-    let looked = engine.requests_to("GET", "/containers/*/json").len();
-    gate.open();
-    engine
-        .wait_for_more(looked, "GET", "/containers/*/json")
-        .await;
-    assert_eq!(agent.wait_exit(SOON).await.code(), Some(0));
+    acts_and_ends(&agent, &engine, &gate).await;
     true
 }
 
