@@ -3,7 +3,8 @@
 //!
 //! A request that arrives while a call for its key is under way may not have that call's answer, which may
 //! tell of a time before the question. It joins the next call, which begins when the one under way has ended,
-//! and serves all who have gathered by then. So there is at most one call a key at a time, and the more ask,
+//! and serves all who have gathered by then. Behind a call that took some milliseconds and had several askers it begins a
+//! little later, for those of them who ask again at once. So there is at most one call a key at a time, and the more ask,
 //! the more answers each call gives.
 //!
 //! A call is made by those who wait for it: the first of them polls it. Where that one leaves, the next
@@ -49,6 +50,7 @@
 
 mod answer;
 mod lanes;
+mod linger;
 
 use std::{
     fmt,
@@ -67,6 +69,7 @@ use bytes::Bytes;
 use http::{Extensions, Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep_until};
 use tower::{Layer, Service, ServiceExt, util::Oneshot};
 
 pub use self::answer::{Panicked, Torn};
@@ -280,6 +283,8 @@ struct Seat<B, K: Hash + Eq + Clone, E: Clone> {
     key: K,
     /// None: it was told.
     ticket: Option<Ticket>,
+    /// For how long its call lingers.
+    linger: Option<Pin<Box<Sleep>>>,
 }
 
 impl<B, K: Hash + Eq + Clone, E: Clone> Drop for Seat<B, K, E> {
@@ -295,13 +300,23 @@ impl<B, K: Hash + Eq + Clone, E: Clone> Seat<B, K, E> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Made<B, E>> {
         let ticket = self.ticket.expect("polled after it was ready");
         let lanes = &self.shared.lanes;
-        let mut call = match lanes.step(&self.key, ticket, cx.waker()) {
-            Step::Wait => return Poll::Pending,
-            Step::Take(told) => {
-                self.ticket = None;
-                return Poll::Ready(Made::Told(told));
+        let mut call = loop {
+            match lanes.step(&self.key, ticket, cx.waker()) {
+                Step::Wait => return Poll::Pending,
+                Step::Linger(until) => {
+                    let sleep = || Box::pin(sleep_until(until));
+                    ready!(self.linger.get_or_insert_with(sleep).as_mut().poll(cx));
+                    self.linger = None;
+                }
+                Step::Take(told) => {
+                    self.ticket = None;
+                    return Poll::Ready(Made::Told(told));
+                }
+                Step::Poll(call) => {
+                    self.linger = None;
+                    break call;
+                }
             }
-            Step::Poll(call) => call,
         };
         let made = match catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx))) {
             Ok(Poll::Pending) => {
@@ -440,6 +455,7 @@ where
                 shared,
                 key,
                 ticket,
+                linger: None,
             };
             Way::Joined { seat, own }
         }
@@ -465,6 +481,8 @@ where
     }
 }
 
+#[cfg(test)]
+mod again;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]

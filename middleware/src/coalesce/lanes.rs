@@ -1,8 +1,8 @@
-//! Who waits for which call: the states of the layer above, without HTTP and without a clock.
+//! Who waits for which call: the states of the layer above, without HTTP.
 //!
 //! A *lane* holds the calls of one key. At most one of them has begun; askers that come after that gather at
-//! the next one, which begins when the one before has ended. The first asker of a call is its leader: it
-//! alone polls the call's future, and where it leaves the next one takes its place.
+//! the next one, which begins when the one before has ended, or a little later (see [`linger`](super::linger)). The first
+//! asker of a call is its leader: it alone polls the call's future, and where it leaves the next one takes its place.
 //!
 //! Each step takes the one lock once. Futures are polled and everything is dropped outside of it.
 
@@ -15,6 +15,9 @@ use std::{
 };
 
 use foldhash::quality::RandomState;
+use tokio::time::Instant;
+
+use super::linger::Linger;
 
 /// All calls, by key: `F` is a call's future, `T` its outcome.
 #[derive(Debug)]
@@ -33,11 +36,14 @@ struct Lane<F, T> {
     calls: Vec<Call<F, T>>,
     /// The number of the next call or asker.
     next: u64,
+    /// What the next call waits for, but for the end of the one under way.
+    linger: Option<Linger>,
 }
 
 #[derive(Debug)]
 struct Call<F, T> {
     number: u64,
+    began: Option<Instant>,
     stage: Stage<F, T>,
     /// In the order of their arrival; the first is the leader.
     askers: Vec<Asker>,
@@ -73,6 +79,8 @@ pub(super) struct Ticket {
 pub(super) enum Step<F, T> {
     /// Wait to be woken.
     Wait,
+    /// Wait to be woken, but no longer than until then.
+    Linger(Instant),
     /// Poll this, then [`Lanes::park`] it or [`Lanes::end`] its call.
     Poll(F),
     /// Take this and go; the ticket is void.
@@ -108,11 +116,30 @@ impl<F, T> Lane<F, T> {
         stages.any(|stage| matches!(stage, Stage::Parked(_) | Stage::Polled))
     }
 
-    /// The leader of the call that waits for its turn.
-    fn next_leader(&mut self) -> Option<Waker> {
+    /// The call that waits for its turn.
+    fn gathering(&mut self) -> Option<&mut Call<F, T>> {
         let mut calls = self.calls.iter_mut();
-        let next = calls.find(|call| matches!(call.stage, Stage::Gathering(_)))?;
-        next.askers.first_mut()?.waker.take()
+        calls.find(|call| matches!(call.stage, Stage::Gathering(_)))
+    }
+
+    /// How many wait for it.
+    fn gathered(&mut self) -> usize {
+        self.gathering().map_or(0, |call| call.askers.len())
+    }
+
+    fn next_leader(&mut self) -> Option<Waker> {
+        self.gathering()?.askers.first_mut()?.waker.take()
+    }
+
+    /// Until when the call that waits for its turn lingers.
+    fn lingers(&mut self) -> Option<Instant> {
+        let gathered = self.gathered();
+        self.linger.as_ref()?.until(gathered)
+    }
+
+    /// Whether it may go: nobody waits, and who comes need not.
+    fn is_over(&mut self) -> bool {
+        self.calls.is_empty() && self.lingers().is_none()
     }
 
     fn remove(&mut self, call: u64) -> Option<Call<F, T>> {
@@ -153,27 +180,39 @@ impl<K: Hash + Eq + Clone, F, T: Clone> Lanes<K, F, T> {
         make: impl FnOnce(W) -> F,
     ) -> (Option<Ticket>, Option<W>) {
         let mut lanes = self.lanes();
-        if lanes.len() >= self.max_keys && !lanes.contains_key(key) {
-            return (None, Some(with));
+        if lanes.len() >= self.max_keys.min(lanes.capacity()) && !lanes.contains_key(key) {
+            // Those that lingered in vain, before there are more of them than ever.
+            lanes.retain(|_, lane| !lane.is_over());
+            if lanes.len() >= self.max_keys {
+                return (None, Some(with));
+            }
         }
         let lane = lanes.entry(key.clone()).or_insert_with(|| Lane {
             calls: Vec::with_capacity(1),
             next: 0,
+            linger: None,
         });
         let asker = lane.number();
         let new = Asker {
             number: asker,
             waker: None,
         };
-        let mut calls = lane.calls.iter_mut();
-        if let Some(call) = calls.find(|call| matches!(call.stage, Stage::Gathering(_))) {
+        if let Some(call) = lane.gathering() {
             call.askers.push(new);
-            let call = call.number;
+            let (call, gathered) = (call.number, call.askers.len());
+            let all = lane
+                .linger
+                .as_ref()
+                .is_some_and(|linger| linger.ends_with(gathered));
+            let wake = if all { lane.next_leader() } else { None };
+            drop(lanes);
+            wake.into_iter().for_each(Waker::wake);
             return (Some(Ticket { call, asker }), Some(with));
         }
         let call = lane.number();
         lane.calls.push(Call {
             number: call,
+            began: None,
             stage: Stage::Gathering(make(with)),
             askers: vec![new],
         });
@@ -187,6 +226,7 @@ impl<K: Hash + Eq + Clone, F, T: Clone> Lanes<K, F, T> {
             .get_mut(key)
             .expect("a lane lasts as long as its calls");
         let is_busy = lane.is_busy();
+        let lingers = lane.lingers();
         let call = lane.find(ticket.call);
         if matches!(call.stage, Stage::Ended(_)) {
             call.dismiss(ticket.asker);
@@ -194,7 +234,7 @@ impl<K: Hash + Eq + Clone, F, T: Clone> Lanes<K, F, T> {
                 return Step::Take(outcome.clone());
             }
             let call = lane.remove(ticket.call);
-            if lane.calls.is_empty() {
+            if lane.is_over() {
                 lanes.remove(key);
             }
             match call.map(|call| call.stage) {
@@ -204,11 +244,12 @@ impl<K: Hash + Eq + Clone, F, T: Clone> Lanes<K, F, T> {
         }
         let leads = call.askers.first().map(|asker| asker.number) == Some(ticket.asker);
         let may = match call.stage {
-            Stage::Gathering(_) => !is_busy,
+            Stage::Gathering(_) => !is_busy && lingers.is_none(),
             Stage::Parked(_) => true,
             Stage::Polled | Stage::Ended(_) => false,
         };
         if leads && may {
+            call.began.get_or_insert_with(Instant::now);
             match mem::replace(&mut call.stage, Stage::Polled) {
                 Stage::Gathering(future) | Stage::Parked(future) => return Step::Poll(future),
                 Stage::Polled | Stage::Ended(_) => unreachable!("it was looked at just now"),
@@ -221,7 +262,10 @@ impl<K: Hash + Eq + Clone, F, T: Clone> Lanes<K, F, T> {
             Some(known) => known.clone_from(waker),
             None => *own = Some(waker.clone()),
         }
-        Step::Wait
+        match lingers {
+            Some(until) if leads && !is_busy => Step::Linger(until),
+            _ => Step::Wait,
+        }
     }
 
     /// Puts a call's future back, which its leader has polled.
@@ -242,7 +286,7 @@ impl<K: Hash + Eq + Clone, F, T: Clone> Lanes<K, F, T> {
         let mut wake = Wake(Vec::new());
         let call = lane.find(ticket.call);
         call.dismiss(ticket.asker);
-        let others = call.askers.len();
+        let (others, began) = (call.askers.len(), call.began);
         if others == 0 {
             lane.remove(ticket.call);
         } else {
@@ -253,8 +297,13 @@ impl<K: Hash + Eq + Clone, F, T: Clone> Lanes<K, F, T> {
             wake.0.extend(wakers);
             call.stage = Stage::Ended(outcome());
         }
+        let askers = 1 + others + lane.gathered();
+        lane.linger = match began {
+            Some(began) if others > 0 => Linger::behind(began, askers),
+            _ => None,
+        };
         wake.0.extend(lane.next_leader());
-        if lane.calls.is_empty() {
+        if lane.is_over() {
             lanes.remove(key);
         }
         drop(lanes);
@@ -277,7 +326,7 @@ impl<K: Hash + Eq + Clone, F, T: Clone> Lanes<K, F, T> {
             if !lane.is_busy() {
                 wake.0.extend(lane.next_leader());
             }
-            if lane.calls.is_empty() {
+            if lane.is_over() {
                 lanes.remove(key);
             }
         } else if led {
@@ -289,9 +338,13 @@ impl<K: Hash + Eq + Clone, F, T: Clone> Lanes<K, F, T> {
         wake.now();
     }
 
-    /// How many keys there are.
+    /// How many keys there are that are not over.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.lanes().len()
+        let mut lanes = self.lanes();
+        lanes
+            .values_mut()
+            .filter_map(|lane| (!lane.is_over()).then_some(()))
+            .count()
     }
 }

@@ -2,7 +2,8 @@
 //! long or in a panic: run one by one, on one thread, by a scheduler that takes each choice in turn.
 //!
 //! What is outside of the lock, a call's own poll, is a choice too: while it runs, another asker may come,
-//! be polled or leave, as on another thread.
+//! be polled or leave, as on another thread. Where there is a clock, each call takes some time, and those who wait for
+//! others may wait until it is over.
 
 use std::{
     cell::RefCell,
@@ -14,6 +15,10 @@ use std::{
 };
 
 use http_body_util::Full;
+use tokio::{
+    runtime::{Builder, Runtime},
+    time::advance,
+};
 
 use super::*;
 
@@ -29,7 +34,14 @@ struct Budget {
     mishaps: usize,
     /// Steps in the middle of a call's poll.
     inside: usize,
+    has_clock: bool,
 }
+
+/// What a call takes where there is a clock.
+const CALL: Duration = Duration::from_millis(10);
+
+/// More than another one waits for askers then.
+const LINGER: Duration = Duration::from_millis(6);
 
 /// The choices of this run, and how many there were each time.
 #[derive(Default)]
@@ -107,6 +119,8 @@ struct World {
     budget: Option<Budget>,
     /// An answer was too long, so some ask by themselves.
     some_are_alone: bool,
+    /// Nothing was done since time passed.
+    has_passed: bool,
 }
 
 thread_local! {
@@ -196,6 +210,15 @@ type Asked = Coalesce<Model, fn(&Request<()>) -> Option<u8>, u8, Full<Bytes>, Fa
 
 thread_local! {
     static SERVICE: RefCell<Option<Asked>> = const { RefCell::new(None) };
+    static CLOCK: Runtime = Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+}
+
+fn pass(time: Duration) {
+    CLOCK.with(|clock| clock.block_on(advance(time)));
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -205,6 +228,8 @@ enum Op {
     Poll(usize),
     Leave(usize),
     End(usize, End),
+    /// Nobody does anything for as long as a call may linger.
+    Pass,
 }
 
 /// What can be done now.
@@ -228,6 +253,12 @@ fn possible(is_inside: bool) -> Vec<Op> {
         }
         if is_inside {
             return ops;
+        }
+        let is_idle = world.calls.iter().all(|call| !call.is_alive);
+        let is_waited_for = world.askers.iter().any(|asker| asker.is_waiting);
+        let is_quiet = !ops.iter().any(|op| matches!(op, Op::Poll(_)));
+        if budget.has_clock && is_idle && is_waited_for && is_quiet && !world.has_passed {
+            ops.push(Op::Pass);
         }
         for (n, call) in world.calls.iter().enumerate() {
             if call.is_alive && call.end.is_none() {
@@ -254,7 +285,9 @@ fn step_inside() {
 }
 
 fn take(op: Op) {
+    world(|world| world.has_passed = matches!(op, Op::Pass));
     match op {
+        Op::Pass => pass(LINGER),
         Op::Arrive => {
             let arrived = world(|world| {
                 world.clock += 1;
@@ -303,6 +336,9 @@ fn take(op: Op) {
             drop(future);
         }
         Op::End(n, end) => {
+            if world(|world| world.budget.is_some_and(|budget| budget.has_clock)) {
+                pass(CALL);
+            }
             let waker = world(|world| {
                 if end != End::Well {
                     world.budget.as_mut().expect("a run has one").mishaps -= 1;
@@ -367,6 +403,8 @@ fn text(mut body: Full<Bytes>) -> String {
 
 /// Runs every order within `budget`: at least so `many`, in some of which all askers share a call.
 fn explore(budget: Budget, many: usize) {
+    let handle = CLOCK.with(|clock| clock.handle().clone());
+    let _clock = handle.enter();
     let (mut runs, mut shared_by) = (0, 0);
     let mut choices = Choices::default();
     loop {
@@ -412,6 +450,9 @@ fn explore(budget: Budget, many: usize) {
             shared_by = served.max().unwrap_or(0).max(shared_by);
             choices = std::mem::take(&mut world.choices);
         });
+        if budget.has_clock {
+            pass(LINGER);
+        }
         assert_eq!(shared.lanes.len(), 0, "a lane outlives its calls");
         assert_eq!(shared.held.load(Ordering::Relaxed), 0);
         if !choices.advance() {
@@ -431,6 +472,7 @@ fn every_order_of_three_askers_keeps_the_rules() {
         leavers: 2,
         mishaps: 1,
         inside: 0,
+        has_clock: false,
     };
     explore(budget, 105_000);
 }
@@ -443,6 +485,7 @@ fn every_order_with_another_thread_inside_a_poll_keeps_the_rules() {
         leavers: 1,
         mishaps: 1,
         inside: 1,
+        has_clock: false,
     };
     explore(budget, 91_000);
 }
@@ -455,6 +498,7 @@ fn every_order_of_four_askers_that_are_answered_well_keeps_the_rules() {
         leavers: 0,
         mishaps: 0,
         inside: 1,
+        has_clock: false,
     };
     explore(budget, 105_000);
 }
@@ -467,6 +511,20 @@ fn every_order_beside_one_who_is_never_polled_keeps_the_rules() {
         leavers: 1,
         mishaps: 0,
         inside: 0,
+        has_clock: false,
     };
     explore(budget, 59_000);
+}
+
+#[test]
+fn every_order_in_which_some_come_back_at_once_keeps_the_rules() {
+    let budget = Budget {
+        askers: 4,
+        sleepers: 0,
+        leavers: 1,
+        mishaps: 0,
+        inside: 0,
+        has_clock: true,
+    };
+    explore(budget, 394_000);
 }
