@@ -8,7 +8,7 @@ mod workers;
 
 use std::{
     cell::RefCell,
-    convert::Infallible,
+    convert::{Infallible, identity},
     future::pending,
     io,
     net::{self, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -19,8 +19,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::future::{Either, select};
-use http::{Request, Response};
+use futures_util::{
+    TryFutureExt,
+    future::{Either, MapOk, select},
+};
+use http::{HeaderValue, Request, Response, header::CONNECTION};
 use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, server::conn::http1};
@@ -249,8 +252,8 @@ fn introduce(
     }
 }
 
-/// Takes a body that no route has a use for off its connection, so that the next request can be read there. One
-/// that is long, or takes long, costs the client its connection.
+/// Takes a body that no route has a use for off its connection, so that the client can read its answer. One that is long, or
+/// takes long, is cut off.
 fn ignore(mut body: Incoming) {
     if body.is_end_stream() {
         return;
@@ -269,23 +272,41 @@ fn ignore(mut body: Incoming) {
 
 /// A service for the requests of one connection, which come one after the other, so that it need not be cloned
 /// for each.
+///
+/// One with a body is the last of them: hyper would take the next while the answer is still to be sent, and keep as many
+/// answers as the client asks for without reading them.
 struct OneByOne<S>(RefCell<S>);
 
-impl<S, R> hyper::service::Service<R> for OneByOne<S>
-where
-    S: Service<R> + Clone,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = Either<S::Future, Pin<Box<Oneshot<S, R>>>>;
+/// What is done to an answer.
+type Finish<B> = fn(Response<B>) -> Response<B>;
 
-    fn call(&self, request: R) -> Self::Future {
+fn as_last<B>(mut answer: Response<B>) -> Response<B> {
+    let close = HeaderValue::from_static("close");
+    answer.headers_mut().insert(CONNECTION, close);
+    answer
+}
+
+impl<S, R, B> hyper::service::Service<Request<R>> for OneByOne<S>
+where
+    S: Service<Request<R>, Response = Response<B>> + Clone,
+    R: Body,
+{
+    type Response = Response<B>;
+    type Error = S::Error;
+    type Future = MapOk<Either<S::Future, Pin<Box<Oneshot<S, Request<R>>>>>, Finish<B>>;
+
+    fn call(&self, request: Request<R>) -> Self::Future {
+        let finish: Finish<B> = match request.body().is_end_stream() {
+            true => identity,
+            false => as_last,
+        };
         let mut service = self.0.borrow_mut();
         // Mostly it is ready; else a clone waits until it is.
-        match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
+        let answer = match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => Either::Left(service.call(request)),
             _ => Either::Right(Box::pin(service.clone().oneshot(request))),
-        }
+        };
+        answer.map_ok(finish)
     }
 }
 

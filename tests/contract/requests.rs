@@ -136,15 +136,17 @@ async fn ignores_a_body() {
     let key = &host.agent.key;
     let inner = format!("GET /images HTTP/1.1\r\nhost: a\r\nx-auth-key: {key}\r\n\r\n");
     let long = "x".repeat(10_000);
-    let mut session = host.agent.session().await;
     for body in ["{}", "\0", &inner, &long] {
-        // A body is neither an answer's matter nor the next request on its connection.
+        // A body is neither an answer's matter nor the next request on its connection, which ends with it.
         for path in ["/", "/containers/requests-nobody"] {
+            let mut session = host.agent.session().await;
+            let without = session.get(path).await.unwrap();
             let with = session.request("GET", path, &[], body.to_owned()).await;
-            let without = session.get(path).await;
-            let (with, without) = (with.unwrap(), without.unwrap());
+            let with = with.unwrap();
             assert_eq!(with.status, without.status, "{path} with {body:?}");
             assert_eq!(with.body, without.body, "{path} with {body:?}");
+            assert_eq!(without.header("connection"), None);
+            assert_eq!(with.header("connection"), Some("close"));
         }
     }
 }
