@@ -329,7 +329,8 @@ impl<B, K: Hash + Eq + Clone, E: Clone> Seat<B, K, E> {
         // Before the next one may begin.
         drop(call);
         self.ticket = None;
-        let others = lanes.end(&self.key, ticket, || match &made {
+        let may_return = matches!(made, Made::Told(Outcome::Answer(_)));
+        let others = lanes.end(&self.key, ticket, may_return, || match &made {
             Made::Told(outcome) => outcome.clone(),
             Made::Long(_) => Outcome::Alone,
         });

@@ -129,6 +129,23 @@ async fn nobody_waits_behind_a_short_call_or_for_long() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_is_waited_for_who_was_not_answered() {
+    let limits = Limits {
+        answer: 1,
+        ..Limits::default()
+    };
+    let (mut ask, began) = asking(CALL, limits);
+    let [first, second, third] = [(); 3].map(|()| ask("/list"));
+    first.await.unwrap();
+    second.await.unwrap();
+    // That answer is too long to be shared, and the third asks by itself.
+    let again = ask("/list");
+    third.await.unwrap();
+    again.await.unwrap();
+    assert_eq!(*began.lock().unwrap(), [0, 10, 20, 20]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_key_that_nobody_comes_back_to_makes_room() {
     let limits = Limits {
         keys: 1,

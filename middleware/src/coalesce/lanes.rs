@@ -159,6 +159,11 @@ impl<F, T> Call<F, T> {
     }
 }
 
+/// Lets go of those that lingered in vain.
+fn sweep<K, F, T>(lanes: &mut Map<K, F, T>) {
+    lanes.retain(|_, lane| !lane.is_over());
+}
+
 impl<K: Hash + Eq + Clone, F, T: Clone> Lanes<K, F, T> {
     /// Lanes for at most `max_keys` keys at a time.
     pub(super) fn new(max_keys: usize) -> Self {
@@ -181,8 +186,8 @@ impl<K: Hash + Eq + Clone, F, T: Clone> Lanes<K, F, T> {
     ) -> (Option<Ticket>, Option<W>) {
         let mut lanes = self.lanes();
         if lanes.len() >= self.max_keys.min(lanes.capacity()) && !lanes.contains_key(key) {
-            // Those that lingered in vain, before there are more of them than ever.
-            lanes.retain(|_, lane| !lane.is_over());
+            // Before there are more of them than ever.
+            sweep(&mut lanes);
             if lanes.len() >= self.max_keys {
                 return (None, Some(with));
             }
@@ -277,8 +282,15 @@ impl<K: Hash + Eq + Clone, F, T: Clone> Lanes<K, F, T> {
     }
 
     /// Ends a call, tells all of its askers `outcome` but the leader, whose ticket is void, and lets the next call
-    /// begin. `outcome` is asked for only if there are others; their number comes back.
-    pub(super) fn end(&self, key: &K, ticket: Ticket, outcome: impl FnOnce() -> T) -> usize {
+    /// begin, which lingers for them if they `may_return` at once. `outcome` is asked for only if there are others; their
+    /// number comes back.
+    pub(super) fn end(
+        &self,
+        key: &K,
+        ticket: Ticket,
+        may_return: bool,
+        outcome: impl FnOnce() -> T,
+    ) -> usize {
         let mut lanes = self.lanes();
         let Some(lane) = lanes.get_mut(key) else {
             return 0;
@@ -299,7 +311,7 @@ impl<K: Hash + Eq + Clone, F, T: Clone> Lanes<K, F, T> {
         }
         let askers = 1 + others + lane.gathered();
         lane.linger = match began {
-            Some(began) if others > 0 => Linger::behind(began, askers),
+            Some(began) if others > 0 && may_return => Linger::behind(began, askers),
             _ => None,
         };
         wake.0.extend(lane.next_leader());
@@ -338,13 +350,15 @@ impl<K: Hash + Eq + Clone, F, T: Clone> Lanes<K, F, T> {
         wake.now();
     }
 
-    /// How many keys there are that are not over.
+    /// How many keys there are.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        let mut lanes = self.lanes();
-        lanes
-            .values_mut()
-            .filter_map(|lane| (!lane.is_over()).then_some(()))
-            .count()
+        self.lanes().len()
+    }
+
+    /// Lets go of those that lingered in vain.
+    #[cfg(test)]
+    pub(super) fn sweep(&self) {
+        sweep(&mut self.lanes());
     }
 }

@@ -452,6 +452,7 @@ fn explore(budget: Budget, many: usize) {
         });
         if budget.has_clock {
             pass(LINGER);
+            shared.lanes.sweep();
         }
         assert_eq!(shared.lanes.len(), 0, "a lane outlives its calls");
         assert_eq!(shared.held.load(Ordering::Relaxed), 0);
