@@ -1,11 +1,12 @@
 //! Lines that an engine gives twice to who follows a log.
 //!
-//! Docker 20.10 may take one rotation for two, and then begins the newest file again. If it was a whole file behind, it goes
-//! on with the newest of all from there, and leaves out what is between.
+//! Docker 20.10 begins the file that a log has rotated to again, once it has read that to its end for the first time: where
+//! lines come slowly, the one that made it rotate is given twice. It may take one rotation for two as well. If it was a whole
+//! file behind, it goes on with the newest of all from there, and leaves out what is between.
 
 use super::{
     Source,
-    place::{Nanos, Place},
+    place::{Nanos, Place, mark::Mark},
     ring::Ring,
     stretch::{Placed, Stretch},
 };
@@ -30,8 +31,31 @@ pub(super) struct Repeats {
 #[derive(Clone, Copy, Debug, Default)]
 struct Track {
     last: Nanos,
+    /// What that line is known by, if it is whole.
+    mark: Option<Mark>,
     /// Up to when lines come again.
     until: Option<Nanos>,
+}
+
+impl Track {
+    fn see(&mut self, placed: &Placed) {
+        *self = Self {
+            last: placed.place.stamp,
+            mark: mark(placed),
+            until: None,
+        };
+    }
+
+    /// Whether the line is the last one, a second time: no driver of a log that rotates gives two of them one time.
+    fn is_last(&self, placed: &Placed) -> bool {
+        let marks = self.mark.zip(mark(placed));
+        placed.place.stamp == self.last && marks.is_some_and(|(last, again)| last.is(&again))
+    }
+}
+
+/// What a line is known by; none of a part of one, since all parts have one time.
+fn mark(Placed { line, place, .. }: &Placed) -> Option<Mark> {
+    (!line.more && !line.continued).then_some(place.mark)
 }
 
 /// What is new of a stretch.
@@ -56,6 +80,8 @@ enum Kind {
     New,
     /// It has come without its end.
     Given,
+    /// It is the last one again.
+    Twice,
     Repeat,
     /// Of an earlier time than others before it, and yet not known.
     Doubtful,
@@ -81,7 +107,7 @@ impl Repeats {
             let before = kept.as_deref().unwrap_or(&stretch.lines[..at]);
             let is_known =
                 || before.iter().any(|placed| place.is(&placed.place)) || ring.holds(place);
-            let kind = self.kind(place, is_known);
+            let kind = self.kind(placed, is_known);
             if let Kind::New | Kind::Doubtful = kind
                 && (trusted || matches!(kind, Kind::New))
             {
@@ -92,7 +118,7 @@ impl Repeats {
                 continue;
             }
             kept.get_or_insert_with(|| stretch.lines[..at].to_vec());
-            if let Kind::Given = kind {
+            if let Kind::Given | Kind::Twice = kind {
                 continue;
             }
             self.again += placed.line.bytes.len();
@@ -111,7 +137,8 @@ impl Repeats {
         News { lines, doubt }
     }
 
-    fn kind(&mut self, place: &Place, is_known: impl FnOnce() -> bool) -> Kind {
+    fn kind(&mut self, placed: &Placed, is_known: impl FnOnce() -> bool) -> Kind {
+        let place = &placed.place;
         if self.given.iter().any(|given| given.is(place)) {
             return Kind::Given;
         }
@@ -122,18 +149,19 @@ impl Repeats {
             Source::Stderr => &mut self.stderr,
             Source::Stdout | Source::System => &mut self.stdout,
         };
+        if track.is_last(placed) {
+            return Kind::Twice;
+        }
         let is_back = place.stamp < track.last;
         if !is_back && track.until.is_none_or(|until| until < place.stamp) {
-            track.last = place.stamp;
-            track.until = None;
+            track.see(placed);
             return Kind::New;
         }
         if is_known() {
             track.until.get_or_insert(track.last);
             return Kind::Repeat;
         }
-        track.last = place.stamp;
-        track.until = None;
+        track.see(placed);
         // At the last of the times that came again there may be more than had come.
         if is_back { Kind::Doubtful } else { Kind::New }
     }
@@ -144,13 +172,21 @@ mod tests {
     use super::*;
     use crate::logs::{Line, place::Places, ring::RING};
 
+    fn line(stamp: u32, text: &str) -> Line {
+        let time = format!("2024-01-01T00:00:00.{stamp:09}Z ");
+        Line {
+            stamp: time.len(),
+            ..Line::bare(format!("{time}{text}"))
+        }
+    }
+
+    /// Lines of which each has another text than the one before it.
     fn stretch(places: &mut Places, stamps: &[u32]) -> Stretch {
-        let lines = stamps.iter().map(|stamp| {
-            let time = format!("2024-01-01T00:00:00.{stamp:09}Z ");
-            let line = Line {
-                stamp: time.len(),
-                ..Line::bare(format!("{time}text"))
-            };
+        let lines = stamps.iter().enumerate().map(|(at, stamp)| {
+            let is_same = at
+                .checked_sub(1)
+                .is_some_and(|before| stamps[before] == *stamp);
+            let line = line(*stamp, if is_same { "other" } else { "text" });
             let place = places.next(&line, None);
             Placed::new(line, place)
         });
@@ -182,6 +218,37 @@ mod tests {
                 ring.push(lines, RING).await;
             }
         }
+    }
+
+    #[tokio::test]
+    async fn the_last_line_is_given_once() {
+        let (ring, mut repeats) = (Ring::new(), Repeats::default());
+        let mut places = Places::new(true);
+        let long = "x".repeat(2 * MUCH);
+        let part = |text| Line {
+            continued: true,
+            ..line(4, text)
+        };
+        let errors = |stamp, text| Line {
+            source: Source::Stderr,
+            ..line(stamp, text)
+        };
+        let mut new = |come: Vec<Line>| {
+            let placed = come.into_iter().map(|line| {
+                let place = places.next(&line, None);
+                Placed::new(line, place)
+            });
+            let news = repeats.take_out(Stretch::new(placed.collect()), &ring, false);
+            assert_eq!(news.doubt, None);
+            news.lines.map_or(0, |lines| lines.lines.len())
+        };
+        assert_eq!(new(vec![line(1, "a"), line(1, "a"), line(2, "a")]), 2);
+        assert_eq!(new(vec![line(2, "a"), line(2, "a"), line(2, "b")]), 1);
+        assert_eq!(new(vec![line(3, &long)]), 1);
+        assert_eq!(new(vec![line(3, &long)]), 0);
+        // Of each output; and parts of one line have its time, and may be alike.
+        assert_eq!(new(vec![errors(3, &long), errors(3, &long)]), 1);
+        assert_eq!(new(vec![part("c"), part("c")]), 2);
     }
 
     #[tokio::test]

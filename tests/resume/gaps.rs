@@ -98,6 +98,24 @@ async fn says_where_lines_are_gone_and_goes_on() {
     host.engine.remove("rotated").await;
 }
 
+/// Docker 20.10 gives the line that made a log rotate twice.
+#[tokio::test]
+async fn a_slow_log_that_rotates_is_followed_without_repeats() {
+    let host = Host::start().await;
+    let options = ["--log-opt", "max-size=10k", "--log-opt", "max-file=3"];
+    let script = "pad=$(printf '%0100d' 0); i=0; \
+                  while [ $i -lt 300 ]; do echo number $i $pad; i=$((i+1)); usleep 10000; done";
+    host.engine.run("slow", &options, script).await;
+    let path = "/containers/slow/logs/stream?tail=all";
+    let events = host.agent.sse(path).await.rest(3 * SOON).await;
+    let lines = events.iter().filter_map(line_of);
+    let numbers: Vec<usize> = lines
+        .map(|line| text(&line).split(' ').nth(1).unwrap().parse().unwrap())
+        .collect();
+    assert!(numbers.iter().copied().eq(0..300), "{numbers:?}");
+    host.engine.remove("slow").await;
+}
+
 /// Asked for what came since a time, Docker before 23 leaves out all files behind a packed one that is older.
 #[tokio::test]
 async fn what_stands_behind_packed_files_is_found() {

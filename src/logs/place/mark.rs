@@ -44,7 +44,7 @@ impl Mark {
         })
     }
 
-    pub(super) fn is(&self, other: &Self) -> bool {
+    pub(in crate::logs) fn is(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Text(one), Self::Text(other)) => one.is(other),
             (Self::Text(text), Self::Whole(seal)) | (Self::Whole(seal), Self::Text(text)) => {
