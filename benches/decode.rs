@@ -80,7 +80,7 @@ fn main() {
                 .chunks(chunk)
                 .map(|chunk| log.slice_ref(chunk))
                 .collect();
-            for (what, form) in [("lines", None), ("text", Some(Text))] {
+            for (what, form) in [("lines", None), ("text", Some(Text::default()))] {
                 let mut group = criterion.benchmark_group(format!("{name} to {what}"));
                 group.throughput(Throughput::Bytes(log.len() as u64));
                 group.bench_with_input(

@@ -167,16 +167,24 @@ impl Form for Json {
     }
 }
 
-/// The log as a file: each line as it is, ended by `\n` if it was ended at all.
+/// The log as a file: each line as it is, ended by `\n` if it was ended at all, or another one follows.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Text;
+pub struct Text {
+    /// Whether the last line was not ended.
+    is_open: bool,
+}
 
 impl Form for Text {
     fn line(&mut self, line: &Line, out: &mut BytesMut) -> bool {
+        // Each output may have its last words.
+        if self.is_open {
+            out.extend_from_slice(b"\n");
+        }
         out.extend_from_slice(as_utf8(&line.bytes).as_bytes());
         if !line.open {
             out.extend_from_slice(b"\n");
         }
+        self.is_open = line.open;
         true
     }
 }

@@ -364,6 +364,7 @@ fn forms_say_what_the_contract_says() {
         record(1, 2, " \n"),
         record(2, 3, b"\xff\n"),
         record(1, 4, "open"),
+        record(2, 5, "too"),
     ]
     .concat();
     let lines: Vec<_> = decode(stream::iter([Ok(Bytes::from(log))]), false, MAX)
@@ -380,19 +381,21 @@ fn forms_say_what_the_contract_says() {
         form.end(&mut out);
         (written, String::from_utf8(out.to_vec()).unwrap())
     };
-    let [t1, t2, t3, t4] = [1, 2, 3, 4].map(time);
+    let [t1, t2, t3, t4, t5] = [1, 2, 3, 4, 5].map(time);
     assert_eq!(
         write(Box::<Json>::default()),
         (
-            3,
-            format!("\"{t1} say \\\"hi\\\"\\\\\\t\\u0007\",\"{t3} \u{fffd}\",\"{t4} open\"]}}")
+            4,
+            format!(
+                "\"{t1} say \\\"hi\\\"\\\\\\t\\u0007\",\"{t3} \u{fffd}\",\"{t4} open\",\"{t5} too\"]}}"
+            )
         )
     );
     assert_eq!(
-        write(Box::new(Text)),
+        write(Box::<Text>::default()),
         (
-            4,
-            format!("{t1} say \"hi\"\\\t\x07\n{t2}  \n{t3} \u{fffd}\n{t4} open")
+            5,
+            format!("{t1} say \"hi\"\\\t\x07\n{t2}  \n{t3} \u{fffd}\n{t4} open\n{t5} too")
         )
     );
     let object = |time, stream, text| {
@@ -401,17 +404,18 @@ fn forms_say_what_the_contract_says() {
     assert_eq!(
         write(Box::new(Ndjson)),
         (
-            4,
+            5,
             [
                 object(&t1, "stdout", "say \\\"hi\\\"\\\\\\t\\u0007"),
                 object(&t2, "stdout", " "),
                 object(&t3, "stderr", "\u{fffd}"),
                 object(&t4, "stdout", "open"),
+                object(&t5, "stderr", "too"),
             ]
             .concat()
         )
     );
-    let last = lines.last().unwrap();
+    let last = &lines[3];
     let place = Places::new(true).next(last, None);
     let event = |dialect: Dialect| {
         let mut out = BytesMut::new();
@@ -470,7 +474,7 @@ fn a_patient_batch_waits_for_more_and_for_the_end_only() {
             true => decode(reads.chain(stream::empty()).boxed(), false, MAX),
             false => decode(reads.chain(stream::pending()).boxed(), false, MAX),
         };
-        let mut batch = Batch::new(lines, Text, b"", Sent::begin("/")).patient(true);
+        let mut batch = Batch::new(lines, Text::default(), b"", Sent::begin("/")).patient(true);
         let seen = batch
             .next()
             .now_or_never()

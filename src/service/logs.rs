@@ -202,7 +202,7 @@ pub(super) async fn download(engine: &Engine, settings: &Settings, question: &Qu
     let sent = Sent::begin(question.route.template);
     let (media_type, ending, body) = match params.format {
         Format::Text => {
-            let text = Batch::new(lines, Text, b"", sent).patient(question.may_pack);
+            let text = Batch::new(lines, Text::default(), b"", sent).patient(question.may_pack);
             ("text/plain; charset=utf-8", "log", Body::stream(text))
         }
         Format::Ndjson => {
