@@ -15,6 +15,7 @@ mod places;
 mod runs;
 mod same_time;
 mod shared;
+mod up_to_a_time;
 
 use serde_json::Value;
 

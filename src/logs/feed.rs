@@ -29,7 +29,7 @@ use super::{
     place::{Nanos, Place, nanos, now},
     reading::{From, Next, Search, Times},
     repeats::{Doubt, Repeats},
-    ring::{Ended, Ring},
+    ring::{Ended, QUIET, Ring},
     stretch::{Gap, Placed, Stretch},
 };
 use crate::{
@@ -208,6 +208,7 @@ impl Reader {
             match self.read(&from, true).await {
                 Ok(Read::ToItsEnd(rest)) => {
                     self.is_cut = false;
+                    self.ring.fall_behind();
                     let (run, ended) = (self.facts.state.clone(), Instant::now());
                     if let Err(error) = self.look().await {
                         // It may have been the engine that ended.
@@ -264,6 +265,7 @@ impl Reader {
                 }
                 Err(error) => {
                     self.is_cut |= !error.says_removed();
+                    self.ring.fall_behind();
                     self.allow(error)?;
                 }
             }
@@ -326,6 +328,7 @@ impl Reader {
         }
         self.push(Stretch::missing(gap)).await;
         self.is_gone = true;
+        self.ring.fall_behind();
         self.behind_last(From::After(place, Search::All))
     }
 
@@ -354,10 +357,15 @@ impl Reader {
             }
         });
         loop {
+            let catches_up = follow && reading.has_begun() && self.ring.is_behind();
             // A line that has come is news to whoever saw none.
             let next = tokio::select! {
                 biased;
                 next = reading.next() => next,
+                () = sleep(QUIET), if catches_up => {
+                    self.ring.catch_up();
+                    continue;
+                }
                 () = self.emptiness.notified(), if follow && self.may_begin() => {
                     return Ok(Read::Nothing);
                 }

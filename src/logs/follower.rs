@@ -22,7 +22,7 @@ use super::{
     patience::Patience,
     place::{Nanos, Place},
     reading::{From, Times},
-    ring::{Ended, Found, Listener, Position, Sought},
+    ring::{Ended, Found, Listener, Position, Ring, Sought},
     stretch::{Gap, Placed, Stretch},
 };
 use crate::{
@@ -283,6 +283,16 @@ impl Follower {
         }
     }
 
+    /// Whether lines may come that were written long ago, since the engine does not give them just now.
+    pub(super) fn is_behind(&self) -> bool {
+        self.member.ring().is_behind()
+    }
+
+    /// What all who follow the container share.
+    pub(super) fn ring(&self) -> &Arc<Ring> {
+        self.member.ring()
+    }
+
     /// Whether the container's last words are to come soon: it did not run when it was looked at, before this began.
     pub fn has_last_words_to_come(&self) -> bool {
         let is_told = || match self.phase {
@@ -382,7 +392,7 @@ impl Follower {
                     self.phase = Phase::Live(ring.first_position());
                 } else {
                     self.is_read_whole = true;
-                    self.want(self.rest(), Aim::Lines);
+                    return self.read_on();
                 }
             } else if let Found::End(how) = ring.take(&mut ring.end_position()) {
                 return Some(self.end_with_ring(how));
@@ -396,9 +406,9 @@ impl Follower {
         match ring.seek(&place) {
             Sought::Here(position) => self.go_live(position),
             Sought::End(how) if ring.is_before(&place) => return Some(self.end_ahead(how, place)),
-            Sought::End(_) | Sought::Unknown if gave => self.want(self.rest(), Aim::Lines),
+            Sought::End(_) | Sought::Unknown if gave => return self.read_on(),
             // Whatever comes seems older.
-            Sought::NotYet if gave && place.is_ahead() => self.want(self.rest(), Aim::Lines),
+            Sought::NotYet if gave && place.is_ahead() => return self.read_on(),
             Sought::End(how) => return Some(self.end_with_ring(how)),
             Sought::Unknown | Sought::NotYet if is_over => {
                 return Some(Step::End(Ended::Closed));
@@ -411,6 +421,12 @@ impl Follower {
             }
         }
         None
+    }
+
+    /// Reads what the ring does not have.
+    fn read_on(&mut self) -> Option<Step> {
+        self.want(self.rest(), Aim::Lines);
+        std::mem::take(&mut self.was_live).then_some(Step::Behind)
     }
 
     async fn take(&mut self) -> Option<Step> {
@@ -444,11 +460,7 @@ impl Follower {
                 self.listener.changed().await;
                 None
             }
-            Found::Passed => {
-                self.want(self.rest(), Aim::Lines);
-                self.was_live = false;
-                Some(Step::Behind)
-            }
+            Found::Passed => self.read_on(),
             Found::End(how) => Some(self.end_with_ring(how)),
         }
     }

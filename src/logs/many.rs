@@ -276,8 +276,9 @@ impl Many {
             }
             let left = match self.are_all_live() {
                 true => {
-                    let is_one_ending = self.is_one_ending();
-                    self.until.left(is_one_ending)
+                    let (is_one_ending, is_one_behind) =
+                        (self.is_one_ending(), self.is_one_behind());
+                    self.until.left(is_one_ending, is_one_behind)
                 }
                 false => None,
             };
@@ -335,6 +336,10 @@ impl Many {
     fn is_one_ending(&self) -> bool {
         let mut members = self.members.values();
         members.any(Member::is_ending)
+    }
+
+    fn is_one_behind(&self) -> bool {
+        self.members.values().any(Member::is_behind)
     }
 
     /// Whether it is known of each where the client is to begin, of those that are merged.

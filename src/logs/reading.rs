@@ -202,6 +202,11 @@ impl Reading {
         std::mem::take(&mut self.waited)
     }
 
+    /// Whether it has come to where it goes on.
+    pub(super) fn has_begun(&self) -> bool {
+        self.sought.is_none()
+    }
+
     /// The place that it went on behind, as this read has seen it.
     pub fn found(&self) -> Option<Place> {
         self.found

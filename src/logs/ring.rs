@@ -39,7 +39,7 @@ const PATIENCE: Duration = Duration::from_millis(250);
 
 /// How long after its last line a log counts as quiet, and how far behind it a reader may be that has
 /// caught up.
-const QUIET: Duration = Duration::from_secs(1);
+pub(super) const QUIET: Duration = Duration::from_secs(1);
 
 /// How a container's lines ended.
 #[derive(Clone, Debug)]
@@ -129,7 +129,7 @@ struct State {
     front: u64,
     /// How many bytes were pushed since the followers' threads have had their turn.
     fresh: usize,
-    /// Whether the reader has stopped before the log's end, and no line has come since.
+    /// Whether the reader has stopped before the log's end, and is not known to have got further since.
     is_behind: bool,
     /// When the reader began to read.
     opened: Nanos,
@@ -257,9 +257,24 @@ impl Ring {
         begun.elapsed()
     }
 
+    /// The reader has stopped before the log's end.
+    pub(super) fn fall_behind(&self) {
+        self.state().is_behind = true;
+    }
+
+    /// It reads again, and all that was written meanwhile has come.
+    pub(super) fn catch_up(&self) {
+        self.state().is_behind = false;
+    }
+
+    /// Whether there may be lines that were written long before they will come.
+    pub(super) fn is_behind(&self) -> bool {
+        self.state().is_behind
+    }
+
     /// The reader stops before the log's end; waits until the fastest follower has taken nearly all of what there is.
     pub async fn drained(&self) {
-        self.state().is_behind = true;
+        self.fall_behind();
         self.until(State::is_drained).await;
     }
 
@@ -700,6 +715,11 @@ mod tests {
         ring.drained().await;
         assert!(!ring.is_settled());
         ring.push(lines(), size).await;
+        assert!(ring.is_settled());
+        // Nor where the engine is away, and nothing may have been written meanwhile.
+        ring.fall_behind();
+        assert!(!ring.is_settled());
+        ring.catch_up();
         assert!(ring.is_settled());
     }
 

@@ -189,12 +189,13 @@ impl Events {
                 let place = self.place();
                 return Some([COMMENT, &place].concat().into());
             }
-            let left = match self.follower.is_live() {
-                true => {
-                    let waits = self.follower.has_last_words_to_come() && !self.is_past;
-                    self.until.left(waits)
-                }
-                false => None,
+            let left = if self.is_past {
+                self.until.left(false, false)
+            } else if self.follower.is_live() {
+                let waits = self.follower.has_last_words_to_come();
+                self.until.left(waits, self.follower.is_behind())
+            } else {
+                None
             };
             let is_over = left == Some(Duration::ZERO);
             let step = tokio::select! {
@@ -241,8 +242,8 @@ impl Events {
         let id = &self.follower.facts().id;
         if self.follower.is_live() {
             self.until.saw(&stretch.lines[from..]);
-            self.is_past |= self.until.is_past(&stretch.lines[from..]);
         }
+        self.is_past |= self.until.is_past(&stretch.lines[from..]);
         let is_within = |placed: &&Placed| self.times.hold(placed.place.stamp);
         let encoded = if from == 0 && lines.clone().all(|placed| is_within(&placed)) {
             let encode = || self.encoding.encode(id, lines);

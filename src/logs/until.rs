@@ -13,6 +13,9 @@ const ON_ITS_WAY: SignedDuration = SignedDuration::from_secs(1);
 /// How long the last words of a container that has stopped may take to be read.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
+/// How often it is looked whether the engine gives again what it has.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// The end of a stream: a while after its time, and after the last line that was early enough.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Until {
@@ -59,8 +62,18 @@ impl Until {
         last.is_some_and(|(until, last)| is_past(until, last))
     }
 
-    /// How long it is until the end if nothing more comes, if there is one. Last words that are to come are waited for.
-    pub(super) fn left(&mut self, has_last_words_to_come: bool) -> Option<Duration> {
+    /// How long it is until the end if nothing more comes, if there is one. Last words that are to come are waited for, and as
+    /// long as `is_behind` whatever the engine may give; then this is to be asked again.
+    pub(super) fn left(
+        &mut self,
+        has_last_words_to_come: bool,
+        is_behind: bool,
+    ) -> Option<Duration> {
+        let left = self.left_of_time(has_last_words_to_come)?;
+        Some(if is_behind { left.max(LOOK) } else { left })
+    }
+
+    fn left_of_time(&mut self, has_last_words_to_come: bool) -> Option<Duration> {
         let time = self.time?.duration_since(Timestamp::now());
         let after_time = time.saturating_add(ON_ITS_WAY);
         let after_line = self.came.map(|came| {
@@ -95,20 +108,25 @@ mod tests {
 
     #[test]
     fn waits_for_lines_that_are_on_their_way() {
-        assert_eq!(Until::new(None).left(false), None);
+        assert_eq!(Until::new(None).left(false, false), None);
         let second = SignedDuration::from_secs(1);
         let time = Timestamp::now() - 2 * ON_ITS_WAY;
         let mut until = Until::new(Some(time));
-        assert_eq!(until.left(false), Some(Duration::ZERO));
-        assert!(until.left(true).unwrap() > ON_ITS_WAY.unsigned_abs());
+        assert_eq!(until.left(false, false), Some(Duration::ZERO));
+        assert!(until.left(true, false).unwrap() > ON_ITS_WAY.unsigned_abs());
+        assert_eq!(until.left(false, true), Some(LOOK));
         until.saw(&[line(time, -second)]);
-        assert_eq!(until.left(false), Some(Duration::ZERO), "it is later");
+        assert_eq!(
+            until.left(false, false),
+            Some(Duration::ZERO),
+            "it is later"
+        );
         assert!(!until.is_past(&[line(time, -second)]));
         assert!(until.is_past(&[line(time, -2 * second)]));
         assert!(!Until::new(None).is_past(&[line(time, -2 * second)]));
         until.saw(&[line(time, -second), line(time, second)]);
-        assert!(until.left(false).unwrap() > Duration::ZERO);
+        assert!(until.left(false, false).unwrap() > Duration::ZERO);
         let mut ahead = Until::new(Some(Timestamp::now() + 10 * second));
-        assert!(ahead.left(false).unwrap() > Duration::from_secs(10));
+        assert!(ahead.left(false, false).unwrap() > Duration::from_secs(10));
     }
 }

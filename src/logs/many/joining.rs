@@ -1,6 +1,10 @@
 //! Who joins a stream of many logs, who cannot, and who leaves it.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use futures_util::future::{BoxFuture, FutureExt};
 
@@ -43,6 +47,7 @@ impl Many {
             merges: !appeared,
             live: false,
             behind: false,
+            ring: Weak::new(),
             state: State::Opening,
         };
         self.members.insert(id.clone(), member);

@@ -1,6 +1,9 @@
 //! One of many containers.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+};
 
 use super::super::{
     View,
@@ -8,6 +11,7 @@ use super::super::{
     follower::Follower,
     hub::Membership,
     place::{Nanos, Place},
+    ring::Ring,
     stretch::{Placed, Stretch},
 };
 use crate::engine::Facts;
@@ -34,6 +38,8 @@ pub(super) struct Member {
     pub(super) live: bool,
     /// Whether it has fallen behind since.
     pub(super) behind: bool,
+    /// Its ring, once it is followed.
+    pub(super) ring: Weak<Ring>,
     pub(super) state: State,
 }
 
@@ -91,6 +97,12 @@ impl Member {
     /// Whether it did not run when it was last followed, and that has not ended.
     pub(super) fn is_ending(&self) -> bool {
         !self.facts.state.running && !matches!(self.state, State::Past | State::Stopped)
+    }
+
+    /// Whether lines may come that were written long ago, since the engine does not give them just now.
+    pub(super) fn is_behind(&self) -> bool {
+        let is_over = matches!(self.state, State::Past | State::Stopped);
+        !is_over && self.ring.upgrade().is_some_and(|ring| ring.is_behind())
     }
 
     /// Whether it is not known yet where the client is to begin in it, if it is to be merged with others.

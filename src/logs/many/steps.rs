@@ -132,6 +132,7 @@ impl Many {
                 if !member.seeks {
                     member.at = member.at.or(follower.at());
                 }
+                member.ring = Arc::downgrade(follower.ring());
                 let news = member.news.take();
                 let event = news.map(|what| container(&member.facts, what));
                 if member.merges || has_places {
