@@ -48,30 +48,39 @@ async fn what_an_engine_that_was_away_has_from_before_comes() {
 #[tokio::test]
 async fn what_is_later_is_not_read() {
     let (follow, follows) = Answer::handed();
-    let last = frame(STDOUT, line(900_000_000_000, "last"));
+    let lines = [
+        (1, "early"),
+        (2, "late"),
+        (10_000_000_000, "later"),
+        (900_000_000_000, "last"),
+    ];
+    let lines = lines.map(|(nanos, text)| frame(STDOUT, line(nanos, text)));
+    let [early, .., last] = lines.clone();
+    let end = last.clone();
     let engine = engine_with_log(Answer::bytes(200, ""));
     let engine = engine.route("GET", "/containers/*/json", running(ID));
     let engine = engine.route_fn("GET", "/containers/*/logs", move |request| {
-        match (
-            request.query.contains("follow=1"),
-            request.query_value("until"),
-        ) {
-            (true, _) => follow.clone(),
-            (false, Some(_)) => Answer::bytes(200, frame(STDOUT, line(1, "early"))),
-            // Without end.
-            (false, None) => Answer::hang_body(
-                [(1, "early"), (2, "late"), (10_000_000_000, "later")]
-                    .map(|(nanos, text)| frame(STDOUT, line(nanos, text)))
-                    .concat(),
-            ),
+        let has = |name| request.query_value(name).is_some();
+        match request.query.contains("follow=1") {
+            true => follow.clone(),
+            false if has("until") => Answer::bytes(200, early.clone()),
+            // It never gets to its end.
+            false if has("since") => Answer::hang_body(lines[..3].concat()),
+            false => Answer::bytes(200, end.clone()),
         }
     });
     let engine = engine.start().await;
     let agent = agent_on(&engine).await;
-    let path = format!("/containers/c/logs/stream?tail=all&until={}", timestamp(1));
-    let stream = agent.sse(&path).await;
+    // What is kept begins behind that.
+    let mut other = agent.sse("/containers/c/logs/stream?tail=0").await;
     let reader = follows.next().await;
     reader.send(last).await;
+    reader
+        .send(frame(STDOUT, line(901_000_000_000, "new")))
+        .await;
+    while line_of(&other.next(SOON).await.unwrap()).is_none() {}
+    let path = format!("/containers/c/logs/stream?tail=all&until={}", timestamp(1));
+    let stream = agent.sse(&path).await;
     let events = stream.rest(SOON).await;
     let lines: Vec<_> = events.iter().filter_map(line_of).collect();
     assert!(

@@ -165,22 +165,22 @@ async fn nothing_is_asked_behind_an_answer_that_is_not_read() {
         let key = &agent.key;
         format!("GET {path} HTTP/1.1\r\nHost: a\r\n{more}x-auth-key: {key}\r\n\r\n")
     };
-    // The second comes once all of the answer is with hyper, behind a body, whose end hyper takes for that of the answer.
-    for (own, more) in [(1, ""), (2, "Content-Length: 4\r\n")] {
-        let mut stuck = agent.client.connect().await;
-        let first = ask("/containers", more);
-        stuck.write_all(first.as_bytes()).await.unwrap();
-        let mut begun = [0; 12];
-        stuck.read_exact(&mut begun).await.unwrap();
-        assert_eq!(&begun, b"HTTP/1.1 200");
-        in_flight(&agent, 0).await;
-        let body = if more.is_empty() { "" } else { "body" };
-        let second = format!("{body}{}", ask("/images", ""));
-        stuck.write_all(second.as_bytes()).await.unwrap();
+    // All of the answer is with hyper, which takes the end of the body behind it for its own.
+    let mut stuck = agent.client.connect().await;
+    let first = ask("/containers", "Content-Length: 4\r\n");
+    stuck.write_all(first.as_bytes()).await.unwrap();
+    let mut begun = [0; 12];
+    stuck.read_exact(&mut begun).await.unwrap();
+    assert_eq!(&begun, b"HTTP/1.1 200");
+    in_flight(&agent, 0).await;
+    let second = format!("body{}", ask("/images", ""));
+    stuck.write_all(second.as_bytes()).await.unwrap();
 
-        let images = within("the images", SOON, agent.get("/images")).await;
-        assert_eq!((images.status.as_u16(), images.text()), (200, "[]"));
-        assert_eq!(engine.requests_to("GET", "/images/json").len(), own);
-        drop(stuck);
-    }
+    let images = within("the images", SOON, agent.get("/images")).await;
+    assert_eq!((images.status.as_u16(), images.text()), (200, "[]"));
+    let mut rest = Vec::new();
+    let end = within("its end", SOON, stuck.read_to_end(&mut rest));
+    end.await.unwrap();
+    assert!(!rest.ends_with(b"[]"), "the second was answered");
+    assert_eq!(engine.requests_to("GET", "/images/json").len(), 1);
 }
