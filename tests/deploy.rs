@@ -3,6 +3,7 @@
 mod compose;
 mod image;
 mod leaving;
+mod once;
 mod prometheus;
 mod proxies;
 mod proxy;

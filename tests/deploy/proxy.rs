@@ -34,12 +34,17 @@ pub struct Proxy {
 impl Proxy {
     /// Starts a proxy in front of the host's agent.
     pub async fn start(kind: Kind, host: &Host) -> Self {
+        Self::in_front_of(kind, host.agent.client.address, &host.agent.key).await
+    }
+
+    /// Starts a proxy in front of what listens there.
+    pub async fn in_front_of(kind: Kind, agent: SocketAddr, key: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // nginx's worker is another user.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         certify(folder.path());
         let port = free_port();
-        let mut command = command(kind, folder.path(), port, host.agent.client.address);
+        let mut command = command(kind, folder.path(), port, agent);
         let log = fs::File::create(folder.path().join("log")).unwrap();
         let process = command
             .stdin(Stdio::null())
@@ -62,7 +67,7 @@ impl Proxy {
         .await;
         Self {
             port,
-            key: host.agent.key.clone(),
+            key: key.into(),
             _process: process,
             _folder: folder,
         }
