@@ -4,9 +4,11 @@
 use std::{
     fmt,
     io::{self, IoSlice},
+    path::Path,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -27,6 +29,7 @@ use hyper_util::{
 use tokio::{
     net::{TcpStream, UnixStream},
     sync::{OwnedSemaphorePermit, Semaphore},
+    time::sleep,
 };
 use tokio_util::either::Either;
 use tower::Service;
@@ -41,6 +44,9 @@ use crate::{tcp, write_last::WriteLast};
 
 /// The most that is read ahead of whoever takes an answer.
 const READ_AHEAD: usize = 64 * 1024;
+
+/// How long an engine is given to take some of the connections that wait.
+const FULL: Duration = Duration::from_millis(5);
 
 /// A client of one engine; clones share its connections.
 #[derive(Clone)]
@@ -192,7 +198,7 @@ impl Connector {
             }
         };
         let stream = match &*self.address {
-            Address::Unix(path) => Either::Left(UnixStream::connect(path).await?),
+            Address::Unix(path) => Either::Left(connect(path).await?),
             Address::Tcp { host, port } => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await?;
                 // An engine that has vanished would leave streams silent for ever.
@@ -201,6 +207,16 @@ impl Connector {
             }
         };
         Ok((stream, permit))
+    }
+}
+
+/// Connects to a socket. Where more wait there than it holds, the system does not let one wait as with TCP, but refuses.
+async fn connect(path: &Path) -> io::Result<UnixStream> {
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(FULL).await,
+            connected => return connected,
+        }
     }
 }
 
@@ -264,5 +280,34 @@ impl Write for Socket {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use socket2::{Domain, SockAddr, Type};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_engine_that_is_slow_to_take_connections_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let engine = socket2::Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        engine.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+        engine.listen(1).unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(stream) = UnixStream::connect(&path).await {
+            waiting.push(stream);
+        }
+        let wire = Wire::new(&Address::Unix(path), 1);
+        let mut connecting = tokio_test::task::spawn(wire.connect());
+        tokio_test::assert_pending!(connecting.poll());
+        let _taken = engine.accept().unwrap();
+        let soon = Duration::from_secs(15);
+        assert!(timeout(soon, connecting).await.unwrap().is_ok());
     }
 }
