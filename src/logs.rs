@@ -15,6 +15,7 @@ pub mod feed;
 pub mod follower;
 pub mod hub;
 pub mod lines;
+mod lull;
 pub mod many;
 mod patience;
 pub mod place;

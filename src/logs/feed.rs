@@ -25,11 +25,12 @@ use super::{
     LogError,
     cursor::Cursor,
     hub::Source,
+    lull::{LULL, Lull},
     patience::Patience,
     place::{Nanos, Place, nanos, now},
     reading::{From, Next, Search, Times},
     repeats::{Doubt, Repeats},
-    ring::{Ended, QUIET, Ring},
+    ring::{Ended, Ring},
     stretch::{Gap, Placed, Stretch},
 };
 use crate::{
@@ -347,7 +348,7 @@ impl Reader {
             return Ok(Read::ToItsEnd(Vec::new()));
         }
         let begun = Instant::now();
-        let mut held_up = Duration::ZERO;
+        let (mut held_up, mut lull) = (Duration::ZERO, Lull::default());
         let rotates = follow && self.facts.host.log.rotates;
         let mut repeats = Repeats::behind(&self.rest, rotates);
         let mut set_back = pin!(async {
@@ -357,13 +358,14 @@ impl Reader {
             }
         });
         loop {
-            let catches_up = follow && reading.has_begun() && self.ring.is_behind();
             // A line that has come is news to whoever saw none.
             let next = tokio::select! {
                 biased;
                 next = reading.next() => next,
-                () = sleep(QUIET), if catches_up => {
-                    self.ring.catch_up();
+                () = sleep(LULL), if follow && self.ring.is_behind() => {
+                    if lull.tells(&reading) {
+                        self.ring.catch_up();
+                    }
                     continue;
                 }
                 () = self.emptiness.notified(), if follow && self.may_begin() => {

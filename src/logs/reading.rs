@@ -207,6 +207,11 @@ impl Reading {
         self.sought.is_none()
     }
 
+    /// How many lines have come before that.
+    pub(super) fn passed(&self) -> u64 {
+        self.passed
+    }
+
     /// The place that it went on behind, as this read has seen it.
     pub fn found(&self) -> Option<Place> {
         self.found

@@ -39,7 +39,7 @@ const PATIENCE: Duration = Duration::from_millis(250);
 
 /// How long after its last line a log counts as quiet, and how far behind it a reader may be that has
 /// caught up.
-pub(super) const QUIET: Duration = Duration::from_secs(1);
+const QUIET: Duration = Duration::from_secs(1);
 
 /// How a container's lines ended.
 #[derive(Clone, Debug)]

@@ -102,9 +102,9 @@ async fn says_where_lines_are_gone_and_goes_on() {
 #[tokio::test]
 async fn a_slow_log_that_rotates_is_followed_without_repeats() {
     let host = Host::start().await;
-    let options = ["--log-opt", "max-size=10k", "--log-opt", "max-file=3"];
+    let options = ["--log-opt", "max-size=20k", "--log-opt", "max-file=3"];
     let script = "pad=$(printf '%0100d' 0); i=0; \
-                  while [ $i -lt 300 ]; do echo number $i $pad; i=$((i+1)); usleep 10000; done";
+                  while [ $i -lt 300 ]; do echo number $i $pad; i=$((i+1)); usleep 20000; done";
     host.engine.run("slow", &options, script).await;
     let path = "/containers/slow/logs/stream?tail=all";
     let events = host.agent.sse(path).await.rest(3 * SOON).await;
