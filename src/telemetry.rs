@@ -166,7 +166,7 @@ fn describe() {
     describe_histogram!(
         ENGINE_SECONDS,
         Unit::Seconds,
-        "Time to the head of an engine's answer"
+        "Time to the head of an engine's answer, or to its end where it is read at once"
     );
     describe_gauge!(
         ENGINE_REACHABLE,

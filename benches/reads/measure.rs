@@ -47,7 +47,7 @@ impl Asking {
     /// engine some milliseconds, and one of 64 a second and more.
     fn rounds(self) -> (usize, Duration) {
         match (self.what, self.connections) {
-            (What::List, 1) => (15, Duration::from_millis(1500)),
+            (What::List, 1) => (32, Duration::from_millis(750)),
             (What::List, _) => (5, Duration::from_secs(4)),
             _ => (32, Duration::from_millis(600)),
         }

@@ -11,6 +11,9 @@ use tower::service_fn;
 
 use super::*;
 
+const CALL: Duration = Duration::from_millis(10);
+const MOMENT: Duration = Duration::from_millis(1);
+
 /// Asks for a path.
 type Ask = Box<dyn FnMut(&'static str) -> JoinHandle<()>>;
 
@@ -46,13 +49,8 @@ async fn until_three_were_answered(ask: &mut Ask) {
     }
 }
 
-const CALL: Duration = Duration::from_millis(10);
-const MOMENT: Duration = Duration::from_millis(1);
-
-#[tokio::test(start_paused = true)]
-async fn those_who_come_back_together_share_the_next_call() {
-    let (mut ask, began) = asking(CALL, Limits::default());
-    until_three_were_answered(&mut ask).await;
+/// They ask again, one after the other, and are answered.
+async fn three_come_back(ask: &mut Ask) {
     let mut all = Vec::new();
     for _ in 0..3 {
         sleep(MOMENT).await;
@@ -61,6 +59,13 @@ async fn those_who_come_back_together_share_the_next_call() {
     for one in all {
         one.await.unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_come_back_together_share_the_next_call() {
+    let (mut ask, began) = asking(CALL, Limits::default());
+    until_three_were_answered(&mut ask).await;
+    three_come_back(&mut ask).await;
     assert_eq!(*began.lock().unwrap(), [0, 10, 23]);
 }
 
@@ -73,14 +78,8 @@ async fn those_who_had_gathered_are_waited_for_no_less() {
     for one in first {
         one.await.unwrap();
     }
-    let mut all = vec![second];
-    for _ in 0..3 {
-        sleep(MOMENT).await;
-        all.push(ask("/list"));
-    }
-    for one in all {
-        one.await.unwrap();
-    }
+    three_come_back(&mut ask).await;
+    second.await.unwrap();
     assert_eq!(*began.lock().unwrap(), [0, 10, 23]);
 }
 
