@@ -28,7 +28,7 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpStream, UnixStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{Mutex, OwnedSemaphorePermit, Semaphore},
     time::sleep,
 };
 use tokio_util::either::Either;
@@ -70,6 +70,7 @@ impl Wire {
         let connector = Connector {
             address: Arc::new(address.clone()),
             free: Arc::new(Semaphore::new(connections)),
+            full: Arc::default(),
             idle: Idle::default(),
         };
         let client = Client::builder(TokioExecutor::new())
@@ -164,6 +165,8 @@ impl fmt::Debug for Wire {
 struct Connector {
     address: Arc<Address>,
     free: Arc<Semaphore>,
+    /// Whose turn it is to try again where the engine's socket is full.
+    full: Arc<Mutex<()>>,
     /// Connections that are kept for the next question.
     idle: Idle<Socket>,
 }
@@ -198,7 +201,7 @@ impl Connector {
             }
         };
         let stream = match &*self.address {
-            Address::Unix(path) => Either::Left(connect(path).await?),
+            Address::Unix(path) => Either::Left(self.connect_to(path).await?),
             Address::Tcp { host, port } => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await?;
                 // An engine that has vanished would leave streams silent for ever.
@@ -208,14 +211,20 @@ impl Connector {
         };
         Ok((stream, permit))
     }
-}
 
-/// Connects to a socket. Where more wait there than it holds, the system does not let one wait as with TCP, but refuses.
-async fn connect(path: &Path) -> io::Result<UnixStream> {
-    loop {
-        match UnixStream::connect(path).await {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(FULL).await,
-            connected => return connected,
+    /// Connects to a socket. Where more wait there than it holds, the system does not let one wait as with TCP, but refuses.
+    async fn connect_to(&self, path: &Path) -> io::Result<UnixStream> {
+        let mut turn = None;
+        loop {
+            match UnixStream::connect(path).await {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                connected => return connected,
+            }
+            // In the order in which they came, and so that one tries for all.
+            if turn.is_none() {
+                turn = Some(self.full.lock().await);
+            }
+            sleep(FULL).await;
         }
     }
 }

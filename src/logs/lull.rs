@@ -7,8 +7,12 @@ use super::reading::Reading;
 /// How long nothing must have come. A line that is sought may be found without anything to show for it.
 pub(super) const LULL: Duration = Duration::from_secs(1);
 
-/// For how many of these the line is looked for: a log that has lost it shows that only by the next one.
+/// For how many of these the line is looked for once lines in front of it have come: a log that has lost it shows that only
+/// by the next one.
 const MOST: u32 = 5;
+
+/// For how many where none has come: the engine may be looking for the first, in silence.
+const MOST_SILENT: u32 = 60;
 
 /// What a read was like when nothing had come for a while.
 #[derive(Debug, Default)]
@@ -27,7 +31,9 @@ impl Lull {
     fn goes_on(&mut self, has_begun: bool, passed: u64) -> bool {
         let is_searching = mem::replace(&mut self.passed, passed) != passed;
         self.many = if is_searching { 0 } else { self.many + 1 };
-        mem::replace(&mut self.had_begun, has_begun) || self.many == MOST
+        let most = if passed > 0 { MOST } else { MOST_SILENT };
+        let had_begun = mem::replace(&mut self.had_begun, has_begun);
+        !is_searching && had_begun || self.many == most
     }
 }
 
@@ -48,5 +54,14 @@ mod tests {
             .map(|passed| lost.goes_on(false, passed))
             .into();
         assert_eq!(told, [false, false, false, false, false, false, true]);
+        let mut silent = Lull::default();
+        let told = (0..60).map(|_| silent.goes_on(false, 0));
+        assert_eq!(told.filter(|told| *told).count(), 1);
+        let mut late = Lull::default();
+        assert!(
+            ![(true, 0), (true, 5), (true, 9)]
+                .iter()
+                .any(|(has_begun, passed)| late.goes_on(*has_begun, *passed))
+        );
     }
 }

@@ -207,7 +207,7 @@ impl Reading {
         self.sought.is_none()
     }
 
-    /// How many lines have come before that.
+    /// How many lines have come before that, or before what is behind a gap.
     pub(super) fn passed(&self) -> u64 {
         self.passed
     }
@@ -335,7 +335,7 @@ impl Reading {
         match self.sought {
             _ if line.given => {}
             None if self.skip > 0 => self.skip -= 1,
-            None if is_before_gap => {}
+            None if is_before_gap => self.passed += 1,
             None if line.open => self.open.push(Placed::new(line, place)),
             None => {
                 self.len += line.bytes.len();

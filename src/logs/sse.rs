@@ -126,6 +126,8 @@ pub struct Events {
     until: Until,
     /// Whether a line has come behind which none is wanted.
     is_past: bool,
+    /// Whether it was live at some time.
+    was_live: bool,
     stop: CancellationToken,
     sent: Sent,
     opening: Option<Bytes>,
@@ -152,6 +154,7 @@ impl Events {
             times,
             until: Until::new(times.until),
             is_past: false,
+            was_live: false,
             stop,
             sent,
             opening: Some(opening).filter(|opening| !opening.is_empty()),
@@ -215,10 +218,10 @@ impl Events {
             let bytes = match step {
                 Step::Lines(stretch, from) => self.lines(&stretch, from),
                 // Of a client that comes back before it has got a line this is all that it knows.
-                Step::Live => self.place(),
+                Step::Live if !std::mem::replace(&mut self.was_live, true) => self.place(),
                 // Clients that do not know the name of the event do not see it.
                 Step::Gap(gap) => gap_event(&gap),
-                Step::Behind => Bytes::new(),
+                Step::Live | Step::Behind => Bytes::new(),
                 Step::End(how) => {
                     self.ended = true;
                     self.end(&how)
