@@ -294,8 +294,6 @@ impl Write for Socket {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use socket2::{Domain, SockAddr, Type};
     use tokio::time::timeout;
 

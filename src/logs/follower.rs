@@ -283,11 +283,6 @@ impl Follower {
         }
     }
 
-    /// Whether lines may come that were written long ago, since the engine does not give them just now.
-    pub(super) fn is_behind(&self) -> bool {
-        self.member.ring().is_behind()
-    }
-
     /// What all who follow the container share.
     pub(super) fn ring(&self) -> &Arc<Ring> {
         self.member.ring()

@@ -196,7 +196,7 @@ impl Events {
                 self.until.left(false, false)
             } else if self.follower.is_live() {
                 let waits = self.follower.has_last_words_to_come();
-                self.until.left(waits, self.follower.is_behind())
+                self.until.left(waits, self.follower.ring().is_behind())
             } else {
                 None
             };

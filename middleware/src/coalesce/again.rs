@@ -41,12 +41,16 @@ fn asking(call: Duration, limits: Limits) -> (Ask, Began) {
     (ask, began)
 }
 
-/// Lets one call end that serves the first of those who ask, and one that serves the other three.
-async fn until_three_were_answered(ask: &mut Ask) {
-    let all = [(); 4].map(|()| ask("/list"));
+async fn answered(all: impl IntoIterator<Item = JoinHandle<()>>) {
     for one in all {
         one.await.unwrap();
     }
+}
+
+/// Lets one call end that serves the first of those who ask, and one that serves the other three.
+async fn until_three_were_answered(ask: &mut Ask) {
+    let all = [(); 4].map(|()| ask("/list"));
+    answered(all).await;
 }
 
 /// They ask again, one after the other, and are answered.
@@ -56,9 +60,7 @@ async fn three_come_back(ask: &mut Ask) {
         sleep(MOMENT).await;
         all.push(ask("/list"));
     }
-    for one in all {
-        one.await.unwrap();
-    }
+    answered(all).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -75,9 +77,7 @@ async fn those_who_had_gathered_are_waited_for_no_less() {
     let first = [(); 4].map(|()| ask("/list"));
     sleep(CALL + MOMENT).await;
     let second = ask("/list");
-    for one in first {
-        one.await.unwrap();
-    }
+    answered(first).await;
     three_come_back(&mut ask).await;
     second.await.unwrap();
     assert_eq!(*began.lock().unwrap(), [0, 10, 23]);
@@ -154,8 +154,6 @@ async fn a_key_that_nobody_comes_back_to_makes_room() {
     until_three_were_answered(&mut ask).await;
     advance(CALL / 2).await;
     let all = [(); 3].map(|()| ask("/other"));
-    for one in all {
-        one.await.unwrap();
-    }
+    answered(all).await;
     assert_eq!(*began.lock().unwrap(), [0, 10, 25, 35]);
 }
