@@ -23,7 +23,7 @@ use tokio::{
     time::{Instant, sleep, timeout, timeout_at},
 };
 
-use self::{event::Said, lines::Cutter, past::Past, ring::Ring};
+use self::{event::Said, lines::Cutter, past::{Past, next_second}, ring::Ring};
 pub use self::{
     event::{Event, Id, InvalidId, Nanos},
     ring::{Gap, Step},
@@ -351,6 +351,9 @@ async fn read(feed: Arc<Feed>, begun: Nanos) {
                 }
                 // Something may have happened before.
                 feed.happened.send_replace(());
+                if let Some(next) = next_second(answer.headers()) {
+                    feed.ring().begins(next);
+                }
                 let stands = |standing: &mut Standing| standing.state = State::Stands;
                 feed.standing.send_modify(stands);
                 feed.follow(answer.into_body(), has_stood).await;

@@ -110,7 +110,7 @@ impl Past {
 }
 
 /// The second behind the one in which the engine answered, by its own clock.
-fn next_second(headers: &HeaderMap) -> Option<Nanos> {
+pub(super) fn next_second(headers: &HeaderMap) -> Option<Nanos> {
     let date = headers.get(DATE)?.to_str().ok()?;
     let date = rfc2822::DateTimeParser::new().parse_timestamp(date).ok()?;
     Some(date.as_second().saturating_add(1).saturating_mul(SECOND))

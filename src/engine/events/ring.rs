@@ -91,6 +91,11 @@ impl Ring {
         self.begun <= nanos
     }
 
+    /// The engine tells what happens from then on, by its own clock, if not from before.
+    pub(super) fn begins(&mut self, nanos: Nanos) {
+        self.begun = self.begun.min(nanos);
+    }
+
     /// Whether events were here that are not any more: the engine keeps fewer.
     pub(super) fn has_forgotten(&self) -> bool {
         self.forgotten.is_some()

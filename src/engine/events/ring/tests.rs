@@ -47,6 +47,24 @@ fn numbers_events_of_one_time_and_knows_them_again() {
     assert_eq!(ring.later_than(8), (MIDDLE + 3, None));
 }
 
+/// The ring is of ten by the agent's clock, when the engine's shows four.
+#[test]
+fn leaves_to_those_who_listen_what_comes_by_a_clock_that_is_behind() {
+    let mut ring = Ring::new(10);
+    ring.begins(5);
+    let mut position = ring.end();
+    ring.prepend(past([said(4, "before"), said(5, "now")]), 0);
+    assert!(ring.push(said(5, "now")));
+    let Some(Step::Event(event)) = ring.take(&mut position) else {
+        panic!("it is not told");
+    };
+    assert_eq!(event.action(), "now");
+    assert_eq!(told(&ring), ["4.0 before", "5.0 now"]);
+    // By a clock that is ahead, all comes since the agent asked.
+    ring.begins(20);
+    assert!(ring.is_told(5));
+}
+
 #[test]
 fn joins_what_was_before_without_repeating_it() {
     let mut ring = Ring::new(5);
