@@ -231,7 +231,10 @@ impl Many {
 
     /// As a stream of bytes.
     pub fn into_stream(self) -> impl Stream<Item = Bytes> + Send {
-        unfold(self, async |mut this| Some((this.next().await?, this)))
+        // Boxed, since it is moved into each turn and out of it, and a turn has room for both.
+        unfold(Box::new(self), async |mut this| {
+            Some((this.next().await?, this))
+        })
     }
 
     async fn next(&mut self) -> Option<Bytes> {
