@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt::{self, Write},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -64,6 +64,9 @@ pub struct Facts {
     /// The part that is of its host.
     #[serde(rename = "HostConfig", default)]
     pub host: HostConfig,
+    /// When the engine was asked: all this was so then, or later.
+    #[serde(skip, default = "Instant::now")]
+    pub asked: Instant,
 }
 
 /// The part of [`Facts`] that is of the container's host.
@@ -340,9 +343,11 @@ impl Raw {
     }
 
     pub(super) async fn facts(&self, id: &ContainerId) -> Result<Facts, Error> {
+        let asked = Instant::now();
         let answer = self.fetch(&id.path()).await?;
         let bytes = read(answer.into_body()).await?;
-        serde_json::from_slice(&bytes).map_err(Error::broken)
+        let facts = serde_json::from_slice(&bytes).map_err(Error::broken)?;
+        Ok(Facts { asked, ..facts })
     }
 
     pub(super) async fn logs(

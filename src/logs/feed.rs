@@ -243,7 +243,11 @@ impl Reader {
                     continue;
                 }
                 Ok(Read::Uncounted(time)) => {
-                    from = From::since(time, Times::default());
+                    // The engine would leave out what was written at times that came again.
+                    from = match self.source.doubts(time) {
+                        true => From::Tail(Tail::All, Times::default()),
+                        false => From::since(time, Times::default()),
+                    };
                     continue;
                 }
                 Ok(Read::Anew) => {

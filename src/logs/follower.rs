@@ -23,7 +23,7 @@ use super::{
     place::{Nanos, Place},
     reading::{From, Times},
     ring::{Ended, Found, Listener, Position, Ring, Sought},
-    stretch::{Gap, Placed, Stretch},
+    stretch::{Gap, Placed, Stop, Stretch},
 };
 use crate::{
     engine::{self, Facts, Tail},
@@ -295,7 +295,7 @@ impl Follower {
                 .member
                 .ring()
                 .stopped()
-                .is_some_and(|runs| self.is_of(runs)),
+                .is_some_and(|stop| self.is_of(stop)),
             _ => self.has_stopped,
         };
         !self.facts.state.running && !is_told()
@@ -377,7 +377,7 @@ impl Follower {
         let ring = self.member.ring();
         // Who is not asked for long may find that the ring has come and gone.
         let gave = gave || self.read_from != Some(ring.end_position());
-        let is_over = ring.stopped().is_some_and(|runs| self.ends_with(runs));
+        let is_over = ring.stopped().is_some_and(|stop| self.ends_with(stop));
         let Some(place) = self.at else {
             // The log was empty.
             if !ring.is_empty() {
@@ -438,10 +438,10 @@ impl Follower {
                     (self.is_gone, self.goes_on) = (true, gap.before);
                     return Some(Step::Gap(gap.clone()));
                 }
-                if let Some(runs) = stretch.stopped.filter(|runs| self.is_of(*runs)) {
+                if let Some(stop) = stretch.stopped.filter(|stop| self.is_of(*stop)) {
                     self.has_stopped = true;
                     if self.waits.is_none() {
-                        self.runs = runs;
+                        self.runs = stop.runs;
                         return Some(Step::End(Ended::Closed));
                     }
                 }
@@ -487,14 +487,15 @@ impl Follower {
         Step::End(how)
     }
 
-    /// Whether it ends where the runs that began until `runs` are over.
-    fn ends_with(&self, runs: Nanos) -> bool {
-        self.waits.is_none() && self.is_of(runs)
+    /// Whether it ends at a stop.
+    fn ends_with(&self, stop: Stop) -> bool {
+        self.waits.is_none() && self.is_of(stop)
     }
 
-    /// Whether the one that it joined is among the runs that began until `runs`: others may have kept the stops of those
-    /// before it in the ring.
-    fn is_of(&self, runs: Nanos) -> bool {
-        self.facts.state.run() <= runs
+    /// Whether the run that it joined is among those that ended there: others may have kept the stops of earlier ones in the
+    /// ring. The times of runs alone do not tell, where the clock was set back between them.
+    fn is_of(&self, stop: Stop) -> bool {
+        let ran_later = self.facts.state.running && stop.known < self.facts.asked;
+        !ran_later && self.facts.state.run() <= stop.runs
     }
 }

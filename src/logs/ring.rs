@@ -21,7 +21,7 @@ use tokio::{
 use super::{
     place::{Nanos, Place, nanos, now, steps::Steps},
     rounds::{Rounds, Seat},
-    stretch::Stretch,
+    stretch::{Stop, Stretch},
 };
 use crate::telemetry::name as metric;
 
@@ -551,8 +551,8 @@ impl Ring {
             .all(|stretch| stretch.lines.is_empty())
     }
 
-    /// Where the container has stopped and not been read again since: which of its runs are over.
-    pub fn stopped(&self) -> Option<Nanos> {
+    /// Where the container has stopped and not been read again since.
+    pub fn stopped(&self) -> Option<Stop> {
         self.state().stretches.back()?.stopped
     }
 }

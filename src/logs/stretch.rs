@@ -55,6 +55,15 @@ pub struct Gap {
     pub before: Option<Nanos>,
 }
 
+/// Where a container stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stop {
+    /// Its runs that began until then are over.
+    pub runs: Nanos,
+    /// When that was known here.
+    pub known: Instant,
+}
+
 /// Lines that came together, in the order of the log.
 #[derive(Debug)]
 pub struct Stretch {
@@ -62,8 +71,8 @@ pub struct Stretch {
     pub gap: Option<Gap>,
     /// The lines.
     pub lines: Vec<Placed>,
-    /// Where the container stopped behind them: its runs that began until then are over.
-    pub stopped: Option<Nanos>,
+    /// Where the container stopped behind them.
+    pub stopped: Option<Stop>,
     /// The lines as events, in the encodings asked for.
     pub encoded: encoding::Kept,
     memory: Memory,
@@ -137,7 +146,10 @@ impl Stretch {
     /// No lines, but that the container's runs that began until `runs` are over.
     pub fn stop(runs: Nanos) -> Self {
         Self {
-            stopped: Some(runs),
+            stopped: Some(Stop {
+                runs,
+                known: Instant::now(),
+            }),
             ..Self::new(Vec::new())
         }
     }

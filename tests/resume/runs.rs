@@ -158,6 +158,61 @@ async fn who_joins_the_next_run_while_the_last_words_are_looked_for_stays() {
     assert_eq!(late.lines.len(), 1, "it was sent away");
 }
 
+/// Someone waits for restarts, so that the ring still knows where the run before ended: at a later time than the next began.
+#[tokio::test]
+async fn the_stop_of_a_run_before_ends_no_stream_where_the_clock_was_set_back() {
+    const INSPECT: &str = "/containers/*/json";
+    let records = |many| {
+        let all = (0..many).map(|at| frame(STDOUT, line(at * 3_000_000_000 + 1, format!("{at}"))));
+        all.collect::<Vec<_>>().concat()
+    };
+    let state = Arc::new(Mutex::new((true, "2024-01-01T01:00:00Z")));
+    let now = Arc::clone(&state);
+    let engine = engine_with_log(Answer::empty(200)).route_fn("GET", INSPECT, move |_| {
+        let (running, started_at) = *now.lock().unwrap();
+        let state = json!({ "Running": running, "StartedAt": started_at });
+        let facts = json!({ "Id": ID, "Name": "/c", "Config": {}, "State": state });
+        Answer::json(200, facts)
+    });
+    let (live, lives) = Answer::handed();
+    let engine = engine.route_fn("GET", "/containers/*/logs", move |request| {
+        match request.query.contains("follow=1") {
+            true => live.clone(),
+            false => Answer::bytes(200, records(1)),
+        }
+    });
+    let engine = engine.start().await;
+    let agent = agent_on(&engine).await;
+    let path = "/containers/c/logs/stream";
+    let [mut stays, mut one, mut many] = [(); 3].map(|()| Client::default());
+    let mut over = stays.open(&agent, &format!("{path}?restarts=follow")).await;
+    stays.take(&mut over, 1).await;
+    let mut first = one.open(&agent, path).await;
+    one.take(&mut first, 1).await;
+    let mut all = many.open(&agent, "/logs/stream?container=c").await;
+    many.take(&mut all, 1).await;
+    let log = lives.next().await;
+    assert!(log.send(records(1)).await);
+    *state.lock().unwrap() = (false, "2024-01-01T01:00:00Z");
+    log.finish();
+    assert_eq!(first.rest(SOON).await.last().unwrap().name(), "close");
+    says(&mut all, "c", "stopped").await;
+    drop(all);
+
+    *state.lock().unwrap() = (true, "2024-01-01T00:30:00Z");
+    let mut next = one.open(&agent, path).await;
+    let looks = engine.requests_to("GET", INSPECT).len();
+    let mut all = many.open(&agent, "/logs/stream?container=c").await;
+    let log = lives.next().await;
+    assert!(log.send(records(2)).await);
+    for (client, stream) in [(&mut one, &mut next), (&mut many, &mut all)] {
+        client.take(stream, 1).await;
+        assert_eq!(client.lines.len(), 2, "it was sent away");
+    }
+    let looks = engine.requests_to("GET", INSPECT).len() - looks;
+    assert!(looks < 20, "{looks} looks");
+}
+
 /// The container did not run when it was looked at, so that its last words are waited for; it ran when its log was read.
 #[tokio::test]
 async fn a_run_that_began_unseen_keeps_no_stream_open_beyond_its_time() {
