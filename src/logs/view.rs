@@ -106,20 +106,15 @@ impl View {
         if rules.source.is_some_and(|source| source != line.source) {
             return None;
         }
-        let hide = |line: &mut Line| {
-            if let Some(secrets) = &rules.secrets
-                && let Some(text) = secrets.hide(line)
-            {
-                line.bytes = with_text(line, &text);
-            }
-        };
-        hide(&mut line);
-        // A sequence that is broken off may take a secret's beginning along, and one within it may hide the secret.
         if rules.strip_ansi
             && let Some(text) = ansi::strip(line.text())
         {
             line.bytes = with_text(&line, &text);
-            hide(&mut line);
+        }
+        if let Some(secrets) = &rules.secrets
+            && let Some(text) = secrets.hide(&line)
+        {
+            line.bytes = with_text(&line, &text);
         }
         let text = line.text();
         let matches = rules.grep.iter().all(|grep| grep.find(text).is_some())
