@@ -25,21 +25,23 @@ async fn ask(agent: Arc<Agent>, end: Instant, round: Duration) -> u64 {
         "/containers?nope=1",
         "/containers/a/logs/download",
         "/images/i",
-        "/containers/a/pause",
     ]
     .map(String::from)
     .into();
     paths.extend((0..20).map(|number| format!("/containers/c{number}")));
+    // More of them at a time are refused.
+    let actions = vec!["/containers/a/pause".to_owned()];
     let mut requests = 0;
     while Instant::now() < end {
-        let (right, wrong) = (agent.key.clone(), "wrong".to_owned());
-        for (key, connections, time, statuses) in [
-            (right, 32, round, vec![200, 400, 404]),
-            (wrong, 4, round / 50, vec![401]),
+        let (right, wrong) = (&agent.key, &"wrong".to_owned());
+        for (key, connections, paths, time, statuses) in [
+            (right, 32, &paths, round, vec![200, 400, 404]),
+            (right, 4, &actions, round / 20, vec![200]),
+            (wrong, 4, &paths, round / 50, vec![401]),
         ] {
             let job = Job {
                 address: Address::Tcp(agent.client.address),
-                key,
+                key: key.clone(),
                 connections,
                 paths: paths.clone(),
                 statuses,

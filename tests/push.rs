@@ -28,7 +28,13 @@ struct Stage {
 
 impl Stage {
     async fn with(list: &str) -> Self {
+        Self::subscribed(list, |answer| answer).await
+    }
+
+    /// With more said in the answer to who subscribes.
+    async fn subscribed(list: &str, more: impl FnOnce(Answer) -> Answer) -> Self {
         let (live, subscriptions) = Answer::handed();
+        let live = more(live);
         let list = Arc::new(Mutex::new(list.to_owned()));
         let past = Arc::new(Mutex::new(Answer::bytes(200, "")));
         let lists = Arc::<Mutex<Vec<_>>>::default();

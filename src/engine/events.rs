@@ -23,7 +23,12 @@ use tokio::{
     time::{Instant, sleep, timeout, timeout_at},
 };
 
-use self::{event::Said, lines::Cutter, past::{Past, next_second}, ring::Ring};
+use self::{
+    event::Said,
+    lines::Cutter,
+    past::{Past, next_second},
+    ring::Ring,
+};
 pub use self::{
     event::{Event, Id, InvalidId, Nanos},
     ring::{Gap, Step},
@@ -326,7 +331,7 @@ impl Feed {
 }
 
 /// Reads events for ever.
-async fn read(feed: Arc<Feed>, begun: Nanos) {
+async fn read(feed: Arc<Feed>, mut begun: Nanos) {
     let mut has_stood = false;
     loop {
         feed.standing.send_modify(|standing| {
@@ -351,8 +356,10 @@ async fn read(feed: Arc<Feed>, begun: Nanos) {
                 }
                 // Something may have happened before.
                 feed.happened.send_replace(());
-                if let Some(next) = next_second(answer.headers()) {
-                    feed.ring().begins(next);
+                // By a clock that is behind, what happens now seems to be of before.
+                if let Some(next) = next_second(answer.headers()).filter(|_| !has_stood) {
+                    begun = begun.min(next);
+                    feed.ring().begins(begun);
                 }
                 let stands = |standing: &mut Standing| standing.state = State::Stands;
                 feed.standing.send_modify(stands);

@@ -31,7 +31,7 @@ use super::{
     reading::{From, Next, Search, Times},
     repeats::{Doubt, Repeats},
     ring::{Ended, Ring},
-    stretch::{Gap, Placed, Stretch},
+    stretch::{Gap, Placed, Stop, Stretch},
 };
 use crate::{
     engine::{self, Facts, State, Tail},
@@ -231,7 +231,7 @@ impl Reader {
                             self.push_rest(self.new_rest(rest)).await;
                         }
                         read?;
-                        if !self.goes_on(&ended).await? {
+                        if !self.goes_on(run.run(), &ended).await? {
                             return Ok(());
                         }
                     }
@@ -243,11 +243,7 @@ impl Reader {
                     continue;
                 }
                 Ok(Read::Uncounted(time)) => {
-                    // The engine would leave out what was written at times that came again.
-                    from = match self.source.doubts(time) {
-                        true => From::Tail(Tail::All, Times::default()),
-                        false => From::since(time, Times::default()),
-                    };
+                    from = From::since(time, Times::default());
                     continue;
                 }
                 Ok(Read::Anew) => {
@@ -504,9 +500,9 @@ impl Reader {
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
 
-    /// Ends the runs that are over, and waits for the next one: false where nobody does any more. `ended` is what the
-    /// container was when its log had come to an end.
-    async fn goes_on(&mut self, ended: &State) -> Result<bool, LogError> {
+    /// Ends the runs that are over, and waits for the next one: false where nobody does any more. The one whose log was read
+    /// began at `run`, and `ended` is what the container was when that had come to an end.
+    async fn goes_on(&mut self, run: Nanos, ended: &State) -> Result<bool, LogError> {
         // What was read and pushed since may have taken long, and someone may have joined the next run.
         self.look().await?;
         let State {
@@ -516,13 +512,15 @@ impl Reader {
         let begun = self.facts.state.run();
         if running || started_at != ended.started_at {
             // Who joined the run that has begun meanwhile stays, whether or not someone else waits.
-            self.push(Stretch::stop(begun - 1)).await;
+            let runs = run.max(begun - 1);
+            let stop = Stop::new(runs).before(begun);
+            self.push(Stretch::stop(stop)).await;
             return Ok(true);
         }
         if self.waiting.many.load(Ordering::Relaxed) == 0 {
             return Ok(false);
         }
-        self.push(Stretch::stop(begun)).await;
+        self.push(Stretch::stop(Stop::new(begun))).await;
         loop {
             let waiting = Arc::clone(&self.waiting);
             let fewer = waiting.fewer.notified();

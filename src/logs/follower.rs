@@ -295,7 +295,7 @@ impl Follower {
                 .member
                 .ring()
                 .stopped()
-                .is_some_and(|stop| self.is_of(stop)),
+                .is_some_and(|stop| stop.is_of(&self.facts)),
             _ => self.has_stopped,
         };
         !self.facts.state.running && !is_told()
@@ -438,7 +438,7 @@ impl Follower {
                     (self.is_gone, self.goes_on) = (true, gap.before);
                     return Some(Step::Gap(gap.clone()));
                 }
-                if let Some(stop) = stretch.stopped.filter(|stop| self.is_of(*stop)) {
+                if let Some(stop) = stretch.stopped.filter(|stop| stop.is_of(&self.facts)) {
                     self.has_stopped = true;
                     if self.waits.is_none() {
                         self.runs = stop.runs;
@@ -489,13 +489,6 @@ impl Follower {
 
     /// Whether it ends at a stop.
     fn ends_with(&self, stop: Stop) -> bool {
-        self.waits.is_none() && self.is_of(stop)
-    }
-
-    /// Whether the run that it joined is among those that ended there: others may have kept the stops of earlier ones in the
-    /// ring. The times of runs alone do not tell, where the clock was set back between them.
-    fn is_of(&self, stop: Stop) -> bool {
-        let ran_later = self.facts.state.running && stop.known < self.facts.asked;
-        !ran_later && self.facts.state.run() <= stop.runs
+        self.waits.is_none() && stop.is_of(&self.facts)
     }
 }

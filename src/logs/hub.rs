@@ -18,7 +18,7 @@ use super::{
     cursor::Cursor,
     encoding::{Encoding, Encodings},
     feed::Feed,
-    place::{Nanos, Place},
+    place::Place,
     reading::{From, Reading, Search},
     ring::{RING, Ring},
     turn::{Turn, Turns},
@@ -105,16 +105,11 @@ impl Source {
 
     /// Behind the line at this place, looked for where it is for certain.
     pub(super) fn after(&self, place: Place) -> From {
-        let search = match self.doubts(place.stamp) {
+        let search = match self.clock.may_have_gone_back_since(place.stamp) {
             true => Search::All,
             false => Search::Since,
         };
         From::After(place, search)
-    }
-
-    /// Whether the clock may have been set back since then.
-    pub(super) fn doubts(&self, time: Nanos) -> bool {
-        self.clock.may_have_gone_back_since(time)
     }
 
     pub(super) async fn facts(&self, id: &str) -> Result<Facts, engine::Error> {

@@ -11,7 +11,7 @@ use super::{
     encoding,
     place::{Nanos, Place},
 };
-use crate::telemetry::name as metric;
+use crate::{engine::Facts, telemetry::name as metric};
 
 /// A line and where it stands.
 #[derive(Clone, Debug)]
@@ -60,8 +60,34 @@ pub struct Gap {
 pub struct Stop {
     /// Its runs that began until then are over.
     pub runs: Nanos,
+    /// But not the one that began then: the next.
+    next: Option<Nanos>,
     /// When that was known here.
-    pub known: Instant,
+    known: Instant,
+}
+
+impl Stop {
+    /// The end of the runs that began until then.
+    pub fn new(runs: Nanos) -> Self {
+        Self {
+            runs,
+            next: None,
+            known: Instant::now(),
+        }
+    }
+
+    /// The same, where the next run has begun already: by a clock that was set back perhaps at an earlier time.
+    pub fn before(self, next: Nanos) -> Self {
+        let next = Some(next);
+        Self { next, ..self }
+    }
+
+    /// Whether the container's run that was seen so ended there. Who asks may have kept stops of earlier ones.
+    pub fn is_of(&self, facts: &Facts) -> bool {
+        let run = facts.state.run();
+        let ran_later = facts.state.running && self.known < facts.asked;
+        !ran_later && run <= self.runs && Some(run) != self.next
+    }
 }
 
 /// Lines that came together, in the order of the log.
@@ -143,13 +169,10 @@ impl Stretch {
         }
     }
 
-    /// No lines, but that the container's runs that began until `runs` are over.
-    pub fn stop(runs: Nanos) -> Self {
+    /// No lines, but that the container stopped.
+    pub fn stop(stop: Stop) -> Self {
         Self {
-            stopped: Some(Stop {
-                runs,
-                known: Instant::now(),
-            }),
+            stopped: Some(stop),
             ..Self::new(Vec::new())
         }
     }

@@ -158,6 +158,24 @@ async fn waits_for_no_end_where_the_clock_of_the_engine_is_behind() {
 }
 
 #[tokio::test]
+async fn tells_all_what_one_has_asked_for_first_where_the_clock_of_the_engine_is_behind() {
+    let date = "Thu, 01 Jan 1970 00:00:03 GMT";
+    let stage = Stage::subscribed("[]", |answer| answer.header("Date", date)).await;
+    let (mut first, events) = stage.open("/events").await;
+    stage.answer_past(Answer::bytes(200, past(1..6)).header("Date", date));
+    let mut second = stage.agent.sse("/events?since=1").await;
+    ids(
+        &mut second,
+        &["1000000000.0", "2000000000.0", "3000000000.0"],
+    )
+    .await;
+    events.send(past(4..6)).await;
+    for stream in [&mut first, &mut second] {
+        ids(stream, &["4000000000.0", "5000000000.0"]).await;
+    }
+}
+
+#[tokio::test]
 async fn tells_a_gap_where_what_the_engine_knows_does_not_end() {
     let stage = Stage::with("[]").await;
     stage.answer_past(drawn_out(1..i64::MAX / SECOND, Duration::from_millis(700)));

@@ -158,15 +158,27 @@ async fn who_joins_the_next_run_while_the_last_words_are_looked_for_stays() {
     assert_eq!(late.lines.len(), 1, "it was sent away");
 }
 
-/// Someone waits for restarts, so that the ring still knows where the run before ended: at a later time than the next began.
 #[tokio::test]
 async fn the_stop_of_a_run_before_ends_no_stream_where_the_clock_was_set_back() {
+    begins_at_an_earlier_time(false).await;
+}
+
+#[tokio::test]
+async fn a_stop_ends_streams_where_the_next_run_has_begun_by_a_clock_that_was_set_back() {
+    begins_at_an_earlier_time(true).await;
+}
+
+/// A second run begins at an earlier time than the first, `at_once` or when it has been seen that that was over. Someone waits
+/// for restarts, so that the ring still knows where it ended.
+async fn begins_at_an_earlier_time(at_once: bool) {
+    const FIRST: &str = "2024-01-01T01:00:00Z";
+    let second = (true, "2024-01-01T00:30:00Z");
     const INSPECT: &str = "/containers/*/json";
     let records = |many| {
         let all = (0..many).map(|at| frame(STDOUT, line(at * 3_000_000_000 + 1, format!("{at}"))));
         all.collect::<Vec<_>>().concat()
     };
-    let state = Arc::new(Mutex::new((true, "2024-01-01T01:00:00Z")));
+    let state = Arc::new(Mutex::new((true, FIRST)));
     let now = Arc::clone(&state);
     let engine = engine_with_log(Answer::empty(200)).route_fn("GET", INSPECT, move |_| {
         let (running, started_at) = *now.lock().unwrap();
@@ -193,13 +205,13 @@ async fn the_stop_of_a_run_before_ends_no_stream_where_the_clock_was_set_back() 
     many.take(&mut all, 1).await;
     let log = lives.next().await;
     assert!(log.send(records(1)).await);
-    *state.lock().unwrap() = (false, "2024-01-01T01:00:00Z");
+    *state.lock().unwrap() = if at_once { second } else { (false, FIRST) };
     log.finish();
     assert_eq!(first.rest(SOON).await.last().unwrap().name(), "close");
     says(&mut all, "c", "stopped").await;
     drop(all);
 
-    *state.lock().unwrap() = (true, "2024-01-01T00:30:00Z");
+    *state.lock().unwrap() = second;
     let mut next = one.open(&agent, path).await;
     let looks = engine.requests_to("GET", INSPECT).len();
     let mut all = many.open(&agent, "/logs/stream?container=c").await;
