@@ -438,7 +438,11 @@ impl Follower {
                     (self.is_gone, self.goes_on) = (true, gap.before);
                     return Some(Step::Gap(gap.clone()));
                 }
-                if let Some(stop) = stretch.stopped.filter(|stop| stop.is_of(&self.facts)) {
+                if let Some(stop) = stretch
+                    .stopped
+                    .as_deref()
+                    .filter(|stop| stop.is_of(&self.facts))
+                {
                     self.has_stopped = true;
                     if self.waits.is_none() {
                         self.runs = stop.runs;

@@ -553,7 +553,7 @@ impl Ring {
 
     /// Where the container has stopped and not been read again since.
     pub fn stopped(&self) -> Option<Stop> {
-        self.state().stretches.back()?.stopped
+        self.state().stretches.back()?.stopped.as_deref().copied()
     }
 }
 

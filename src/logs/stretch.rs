@@ -98,7 +98,7 @@ pub struct Stretch {
     /// The lines.
     pub lines: Vec<Placed>,
     /// Where the container stopped behind them.
-    pub stopped: Option<Stop>,
+    pub stopped: Option<Box<Stop>>,
     /// The lines as events, in the encodings asked for.
     pub encoded: encoding::Kept,
     memory: Memory,
@@ -172,7 +172,7 @@ impl Stretch {
     /// No lines, but that the container stopped.
     pub fn stop(stop: Stop) -> Self {
         Self {
-            stopped: Some(stop),
+            stopped: Some(Box::new(stop)),
             ..Self::new(Vec::new())
         }
     }
