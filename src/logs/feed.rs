@@ -510,7 +510,9 @@ impl Reader {
             started_at,
         } = self.facts.state.clone();
         let begun = self.facts.state.run();
-        if running || started_at != ended.started_at {
+        // It may have ended again, unread.
+        let has_begun = running || started_at != ended.started_at || ended.running;
+        if has_begun || begun < run {
             // Who joined the run that has begun meanwhile stays, whether or not someone else waits.
             let runs = run.max(begun - 1);
             let stop = Stop::new(runs).before(begun);

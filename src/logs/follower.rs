@@ -445,7 +445,7 @@ impl Follower {
                 {
                     self.has_stopped = true;
                     if self.waits.is_none() {
-                        self.runs = stop.runs;
+                        self.runs = stop.over();
                         return Some(Step::End(Ended::Closed));
                     }
                 }

@@ -59,7 +59,7 @@ pub struct Gap {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stop {
     /// Its runs that began until then are over.
-    pub runs: Nanos,
+    runs: Nanos,
     /// But not the one that began then: the next.
     next: Option<Nanos>,
     /// When that was known here.
@@ -82,11 +82,19 @@ impl Stop {
         Self { next, ..self }
     }
 
-    /// Whether the container's run that was seen so ended there. Who asks may have kept stops of earlier ones.
+    /// Whether the container's run that was seen so ended there. Stops of earlier ones may have been kept for others.
     pub fn is_of(&self, facts: &Facts) -> bool {
         let run = facts.state.run();
-        let ran_later = facts.state.running && self.known < facts.asked;
-        !ran_later && run <= self.runs && Some(run) != self.next
+        if self.known < facts.asked {
+            // Only if nothing has run since.
+            return !facts.state.running && self.next.is_none() && run == self.runs;
+        }
+        run <= self.runs && Some(run) != self.next
+    }
+
+    /// Which runs are over for who goes on with the next: those that began until then.
+    pub fn over(&self) -> Nanos {
+        self.next.map_or(self.runs, |next| next - 1)
     }
 }
 

@@ -109,6 +109,15 @@ async fn a_crash_ends_the_run_though_the_engine_starts_it_again() {
 /// The engine may search the log for long, and in silence.
 #[tokio::test]
 async fn who_joins_the_next_run_while_the_last_words_are_looked_for_stays() {
+    joins_while_last_words_are_looked_for("2024-01-01T01:00:00Z").await;
+}
+
+#[tokio::test]
+async fn who_joins_a_run_of_a_clock_that_was_set_back_while_the_last_words_are_looked_for_stays() {
+    joins_while_last_words_are_looked_for("2023-12-31T23:30:00Z").await;
+}
+
+async fn joins_while_last_words_are_looked_for(next_begins: &'static str) {
     const INSPECT: &str = "/containers/*/json";
     let record = |nanos| frame(STDOUT, line(nanos, format!("line {nanos}")));
     let state = Arc::new(Mutex::new((true, "2024-01-01T00:00:00Z")));
@@ -146,7 +155,7 @@ async fn who_joins_the_next_run_while_the_last_words_are_looked_for_stays() {
     log.finish();
     let search = searches.next().await;
     engine.wait_for_more(looks + 1, "GET", INSPECT).await;
-    *state.lock().unwrap() = (true, "2024-01-01T01:00:00Z");
+    *state.lock().unwrap() = (true, next_begins);
     let mut next = late.open(&agent, &format!("{path}?tail=0")).await;
     search.finish();
     assert_eq!(stream.rest(SOON).await.last().unwrap().name(), "close");
@@ -223,6 +232,48 @@ async fn begins_at_an_earlier_time(at_once: bool) {
     }
     let looks = engine.requests_to("GET", INSPECT).len() - looks;
     assert!(looks < 20, "{looks} looks");
+}
+
+/// The next run is seen when the one before has ended, and is over when it is looked at again.
+#[tokio::test]
+async fn a_run_that_is_over_as_soon_as_it_was_seen_is_read() {
+    let record = |nanos| frame(STDOUT, line(nanos, format!("line {nanos}")));
+    let states = Arc::new(Mutex::new(vec![(true, "2024-01-01T00:00:00Z")]));
+    let now = Arc::clone(&states);
+    let engine =
+        engine_with_log(Answer::empty(200)).route_fn("GET", "/containers/*/json", move |_| {
+            let mut states = now.lock().unwrap();
+            let (running, started_at) = states[0];
+            if states.len() > 1 {
+                states.remove(0);
+            }
+            let state = json!({ "Running": running, "StartedAt": started_at });
+            let facts = json!({ "Id": ID, "Name": "/c", "Config": {}, "State": state });
+            Answer::json(200, facts)
+        });
+    let (live, lives) = Answer::handed();
+    let engine = engine.route_fn("GET", "/containers/*/logs", move |request| {
+        match request.query.contains("follow=1") {
+            true => live.clone(),
+            false => Answer::bytes(200, record(1)),
+        }
+    });
+    let engine = engine.start().await;
+    let agent = agent_on(&engine).await;
+    let mut client = Client::default();
+    let mut stream = client
+        .open(&agent, "/containers/c/logs/stream?restarts=follow")
+        .await;
+    client.take(&mut stream, 1).await;
+    let log = lives.next().await;
+    assert!(log.send(record(1)).await);
+    let next = "2024-01-01T01:00:00Z";
+    *states.lock().unwrap() = vec![(true, next), (false, next)];
+    log.finish();
+    let log = lives.next().await;
+    assert!(log.send([record(1), record(3_000_000_000)].concat()).await);
+    client.take(&mut stream, 1).await;
+    assert_eq!(client.lines.len(), 2);
 }
 
 /// The container did not run when it was looked at, so that its last words are waited for; it ran when its log was read.
