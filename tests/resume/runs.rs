@@ -12,7 +12,7 @@ use super::{Client, line_of};
 use crate::contract::host::{Host, text};
 use crate::support::client::EventStream;
 use crate::support::fixture::{ID, agent_on, engine_with_log};
-use crate::support::scripted::{Answer, STDOUT, frame, line};
+use crate::support::scripted::{Answer, STDOUT, ScriptedEngine, frame, line};
 use crate::support::wait::{self, SOON};
 
 /// Says which run it is, then something now and then.
@@ -106,6 +106,44 @@ async fn a_crash_ends_the_run_though_the_engine_starts_it_again() {
     host.engine.remove(name).await;
 }
 
+const INSPECT: &str = "/containers/*/json";
+
+/// Whether a container runs, and when it was started.
+type State = (bool, &'static str);
+
+/// What it is each time that it is looked at; the last for good.
+#[derive(Clone)]
+struct States(Arc<Mutex<Vec<State>>>);
+
+impl States {
+    fn new(first: State) -> Self {
+        Self(Arc::new(Mutex::new(vec![first])))
+    }
+
+    fn are(&self, states: &[State]) {
+        *self.0.lock().unwrap() = states.into();
+    }
+
+    fn next(&self) -> State {
+        let mut states = self.0.lock().unwrap();
+        match states.len() {
+            1 => states[0],
+            _ => states.remove(0),
+        }
+    }
+
+    /// An engine with a container that is so, and no log yet.
+    fn engine(&self) -> ScriptedEngine {
+        let states = self.clone();
+        engine_with_log(Answer::empty(200)).route_fn("GET", INSPECT, move |_| {
+            let (running, started_at) = states.next();
+            let state = json!({ "Running": running, "StartedAt": started_at });
+            let facts = json!({ "Id": ID, "Name": "/c", "Config": {}, "State": state });
+            Answer::json(200, facts)
+        })
+    }
+}
+
 /// The engine may search the log for long, and in silence.
 #[tokio::test]
 async fn who_joins_the_next_run_while_the_last_words_are_looked_for_stays() {
@@ -118,28 +156,21 @@ async fn who_joins_a_run_of_a_clock_that_was_set_back_while_the_last_words_are_l
 }
 
 async fn joins_while_last_words_are_looked_for(next_begins: &'static str) {
-    const INSPECT: &str = "/containers/*/json";
     let record = |nanos| frame(STDOUT, line(nanos, format!("line {nanos}")));
-    let state = Arc::new(Mutex::new((true, "2024-01-01T00:00:00Z")));
-    let now = Arc::clone(&state);
-    let engine = engine_with_log(Answer::empty(200)).route_fn("GET", INSPECT, move |_| {
-        let (running, started_at) = *now.lock().unwrap();
-        let state = json!({ "Running": running, "StartedAt": started_at });
-        Answer::json(
-            200,
-            json!({ "Id": ID, "Name": "/c", "Config": {}, "State": state }),
-        )
-    });
+    let states = States::new((true, "2024-01-01T00:00:00Z"));
     let [(live, lives), (search, searches)] = [(); 2].map(|()| Answer::handed());
     let searching = Arc::new(AtomicBool::new(false));
     let is_searching = Arc::clone(&searching);
-    let engine = engine.route_fn("GET", "/containers/*/logs", move |request| {
-        match request.query.contains("follow=1") {
-            true => live.clone(),
-            false if is_searching.swap(false, Ordering::Relaxed) => search.clone(),
-            false => Answer::bytes(200, record(1)),
-        }
-    });
+    let engine =
+        states
+            .engine()
+            .route_fn("GET", "/containers/*/logs", move |request| {
+                match request.query.contains("follow=1") {
+                    true => live.clone(),
+                    false if is_searching.swap(false, Ordering::Relaxed) => search.clone(),
+                    false => Answer::bytes(200, record(1)),
+                }
+            });
     let engine = engine.start().await;
     let agent = agent_on(&engine).await;
     let path = "/containers/c/logs/stream";
@@ -150,12 +181,12 @@ async fn joins_while_last_words_are_looked_for(next_begins: &'static str) {
     assert!(log.send(record(1)).await);
 
     searching.store(true, Ordering::Relaxed);
-    *state.lock().unwrap() = (false, "2024-01-01T00:00:00Z");
+    states.are(&[(false, "2024-01-01T00:00:00Z")]);
     let looks = engine.requests_to("GET", INSPECT).len();
     log.finish();
     let search = searches.next().await;
     engine.wait_for_more(looks + 1, "GET", INSPECT).await;
-    *state.lock().unwrap() = (true, next_begins);
+    states.are(&[(true, next_begins)]);
     let mut next = late.open(&agent, &format!("{path}?tail=0")).await;
     search.finish();
     assert_eq!(stream.rest(SOON).await.last().unwrap().name(), "close");
@@ -182,26 +213,21 @@ async fn a_stop_ends_streams_where_the_next_run_has_begun_by_a_clock_that_was_se
 async fn begins_at_an_earlier_time(at_once: bool) {
     const FIRST: &str = "2024-01-01T01:00:00Z";
     let second = (true, "2024-01-01T00:30:00Z");
-    const INSPECT: &str = "/containers/*/json";
     let records = |many| {
         let all = (0..many).map(|at| frame(STDOUT, line(at * 3_000_000_000 + 1, format!("{at}"))));
         all.collect::<Vec<_>>().concat()
     };
-    let state = Arc::new(Mutex::new((true, FIRST)));
-    let now = Arc::clone(&state);
-    let engine = engine_with_log(Answer::empty(200)).route_fn("GET", INSPECT, move |_| {
-        let (running, started_at) = *now.lock().unwrap();
-        let state = json!({ "Running": running, "StartedAt": started_at });
-        let facts = json!({ "Id": ID, "Name": "/c", "Config": {}, "State": state });
-        Answer::json(200, facts)
-    });
+    let states = States::new((true, FIRST));
     let (live, lives) = Answer::handed();
-    let engine = engine.route_fn("GET", "/containers/*/logs", move |request| {
-        match request.query.contains("follow=1") {
-            true => live.clone(),
-            false => Answer::bytes(200, records(1)),
-        }
-    });
+    let engine =
+        states
+            .engine()
+            .route_fn("GET", "/containers/*/logs", move |request| {
+                match request.query.contains("follow=1") {
+                    true => live.clone(),
+                    false => Answer::bytes(200, records(1)),
+                }
+            });
     let engine = engine.start().await;
     let agent = agent_on(&engine).await;
     let path = "/containers/c/logs/stream";
@@ -214,13 +240,13 @@ async fn begins_at_an_earlier_time(at_once: bool) {
     many.take(&mut all, 1).await;
     let log = lives.next().await;
     assert!(log.send(records(1)).await);
-    *state.lock().unwrap() = if at_once { second } else { (false, FIRST) };
+    states.are(&[if at_once { second } else { (false, FIRST) }]);
     log.finish();
     assert_eq!(first.rest(SOON).await.last().unwrap().name(), "close");
     says(&mut all, "c", "stopped").await;
     drop(all);
 
-    *state.lock().unwrap() = second;
+    states.are(&[second]);
     let mut next = one.open(&agent, path).await;
     let looks = engine.requests_to("GET", INSPECT).len();
     let mut all = many.open(&agent, "/logs/stream?container=c").await;
@@ -238,26 +264,17 @@ async fn begins_at_an_earlier_time(at_once: bool) {
 #[tokio::test]
 async fn a_run_that_is_over_as_soon_as_it_was_seen_is_read() {
     let record = |nanos| frame(STDOUT, line(nanos, format!("line {nanos}")));
-    let states = Arc::new(Mutex::new(vec![(true, "2024-01-01T00:00:00Z")]));
-    let now = Arc::clone(&states);
-    let engine =
-        engine_with_log(Answer::empty(200)).route_fn("GET", "/containers/*/json", move |_| {
-            let mut states = now.lock().unwrap();
-            let (running, started_at) = states[0];
-            if states.len() > 1 {
-                states.remove(0);
-            }
-            let state = json!({ "Running": running, "StartedAt": started_at });
-            let facts = json!({ "Id": ID, "Name": "/c", "Config": {}, "State": state });
-            Answer::json(200, facts)
-        });
+    let states = States::new((true, "2024-01-01T00:00:00Z"));
     let (live, lives) = Answer::handed();
-    let engine = engine.route_fn("GET", "/containers/*/logs", move |request| {
-        match request.query.contains("follow=1") {
-            true => live.clone(),
-            false => Answer::bytes(200, record(1)),
-        }
-    });
+    let engine =
+        states
+            .engine()
+            .route_fn("GET", "/containers/*/logs", move |request| {
+                match request.query.contains("follow=1") {
+                    true => live.clone(),
+                    false => Answer::bytes(200, record(1)),
+                }
+            });
     let engine = engine.start().await;
     let agent = agent_on(&engine).await;
     let mut client = Client::default();
@@ -268,7 +285,7 @@ async fn a_run_that_is_over_as_soon_as_it_was_seen_is_read() {
     let log = lives.next().await;
     assert!(log.send(record(1)).await);
     let next = "2024-01-01T01:00:00Z";
-    *states.lock().unwrap() = vec![(true, next), (false, next)];
+    states.are(&[(true, next), (false, next)]);
     log.finish();
     let log = lives.next().await;
     assert!(log.send([record(1), record(3_000_000_000)].concat()).await);
