@@ -115,17 +115,16 @@ impl Events {
     pub(super) fn listen(&self, raw: &Raw) -> Listener {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let subscription = current.upgrade().unwrap_or_else(|| {
-            let now = now();
             let feed = Arc::new(Feed {
                 raw: raw.clone(),
-                ring: Mutex::new(Ring::new(now)),
+                ring: Mutex::new(Ring::new(now())),
                 pushed: watch::Sender::default(),
                 happened: watch::Sender::default(),
                 standing: watch::Sender::default(),
                 hurry: Notify::new(),
                 back: tokio::sync::Mutex::default(),
             });
-            let reader = tokio::spawn(read(Arc::clone(&feed), now)).abort_handle();
+            let reader = tokio::spawn(read(Arc::clone(&feed))).abort_handle();
             Arc::new(Subscription { feed, reader })
         });
         *current = Arc::downgrade(&subscription);
@@ -331,7 +330,7 @@ impl Feed {
 }
 
 /// Reads events for ever.
-async fn read(feed: Arc<Feed>, mut begun: Nanos) {
+async fn read(feed: Arc<Feed>) {
     let mut has_stood = false;
     loop {
         feed.standing.send_modify(|standing| {
@@ -340,8 +339,7 @@ async fn read(feed: Arc<Feed>, mut begun: Nanos) {
         });
         // With a time, the engine loses nothing between its head and the subscription. Before the first
         // event, what happens while this asks; later, what happened while it was away.
-        let last = feed.ring().last();
-        let since = last.map_or(begun, |event| event.id.nanos - MARGIN);
+        let since = feed.ring().read_since();
         let path = format!("/events?since={}", Unix(since));
         let answer = observe("events", async {
             timeout(HEAD, feed.raw.stream(&path))
@@ -358,8 +356,7 @@ async fn read(feed: Arc<Feed>, mut begun: Nanos) {
                 feed.happened.send_replace(());
                 // By a clock that is behind, what happens now seems to be of before.
                 if let Some(next) = next_second(answer.headers()).filter(|_| !has_stood) {
-                    begun = begun.min(next);
-                    feed.ring().begins(begun);
+                    feed.ring().begins(next);
                 }
                 let stands = |standing: &mut Standing| standing.state = State::Stands;
                 feed.standing.send_modify(stands);

@@ -12,7 +12,7 @@ use super::{Client, line_of};
 use crate::contract::host::{Host, text};
 use crate::support::client::EventStream;
 use crate::support::fixture::{ID, agent_on, engine_with_log};
-use crate::support::scripted::{Answer, STDOUT, ScriptedEngine, frame, line};
+use crate::support::scripted::{Answer, Handles, STDOUT, ScriptedEngine, frame, line};
 use crate::support::wait::{self, SOON};
 
 /// Says which run it is, then something now and then.
@@ -142,6 +142,19 @@ impl States {
             Answer::json(200, facts)
         })
     }
+
+    /// The same with a log, and what is given to those who follow it.
+    fn engine_with(&self, log: Vec<u8>) -> (ScriptedEngine, Handles) {
+        let (live, lives) = Answer::handed();
+        let engine = self.engine();
+        let engine = engine.route_fn("GET", "/containers/*/logs", move |request| {
+            match request.query.contains("follow=1") {
+                true => live.clone(),
+                false => Answer::bytes(200, log.clone()),
+            }
+        });
+        (engine, lives)
+    }
 }
 
 /// The engine may search the log for long, and in silence.
@@ -218,16 +231,7 @@ async fn begins_at_an_earlier_time(at_once: bool) {
         all.collect::<Vec<_>>().concat()
     };
     let states = States::new((true, FIRST));
-    let (live, lives) = Answer::handed();
-    let engine =
-        states
-            .engine()
-            .route_fn("GET", "/containers/*/logs", move |request| {
-                match request.query.contains("follow=1") {
-                    true => live.clone(),
-                    false => Answer::bytes(200, records(1)),
-                }
-            });
+    let (engine, lives) = states.engine_with(records(1));
     let engine = engine.start().await;
     let agent = agent_on(&engine).await;
     let path = "/containers/c/logs/stream";
@@ -265,16 +269,7 @@ async fn begins_at_an_earlier_time(at_once: bool) {
 async fn a_run_that_is_over_as_soon_as_it_was_seen_is_read() {
     let record = |nanos| frame(STDOUT, line(nanos, format!("line {nanos}")));
     let states = States::new((true, "2024-01-01T00:00:00Z"));
-    let (live, lives) = Answer::handed();
-    let engine =
-        states
-            .engine()
-            .route_fn("GET", "/containers/*/logs", move |request| {
-                match request.query.contains("follow=1") {
-                    true => live.clone(),
-                    false => Answer::bytes(200, record(1)),
-                }
-            });
+    let (engine, lives) = states.engine_with(record(1));
     let engine = engine.start().await;
     let agent = agent_on(&engine).await;
     let mut client = Client::default();

@@ -91,6 +91,12 @@ impl Ring {
         self.begun <= nanos
     }
 
+    /// Since when to ask the engine for what happens: a while before what it told last, or when it began to.
+    pub(super) fn read_since(&self) -> Nanos {
+        self.last()
+            .map_or(self.begun, |event| event.id.nanos - MARGIN)
+    }
+
     /// The engine tells what happens from then on, by its own clock, if not from before.
     pub(super) fn begins(&mut self, nanos: Nanos) {
         self.begun = self.begun.min(nanos);
