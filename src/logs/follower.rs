@@ -215,7 +215,8 @@ impl Follower {
                 }
                 (this.source.after(place), Aim::Lines)
             }
-            Start::Tail(Tail::Lines(many), times) if times.are_all() => {
+            // Whoever wants none of what was written wants it of no time.
+            Start::Tail(Tail::Lines(many), times) if many == 0 || times.are_all() => {
                 if let Some((position, before)) = this.member.ring().tail(many) {
                     this.at = Some(before);
                     this.join(position);
@@ -223,7 +224,8 @@ impl Follower {
                 }
                 // With none wanted, it must be known where they end.
                 let aim = if many == 0 { Aim::End } else { Aim::Lines };
-                (From::Tail(Tail::Lines(many.max(1)), times), aim)
+                let last = Tail::Lines(many.max(1));
+                (From::Tail(last, Times::default()), aim)
             }
             Start::Tail(tail, times) => (From::Tail(tail, times), Aim::Lines),
         };

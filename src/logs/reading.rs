@@ -217,9 +217,11 @@ impl Reading {
         self.found
     }
 
-    /// The place of the last line without a newline that the log ends with.
-    pub fn open_end(&self) -> Option<Place> {
-        self.open.last().map(|placed| placed.place)
+    /// The places of the first and the last line without a newline that the log ends with.
+    pub fn open_ends(&self) -> Option<[Place; 2]> {
+        let places = || self.open.iter().map(|placed| placed.place);
+        let first = places().min_by_key(|place| place.stamp)?;
+        Some([first, places().last()?])
     }
 
     /// The lines without a newline that the log ends with, for whoever knows that they do not go on.

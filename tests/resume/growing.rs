@@ -50,7 +50,8 @@ impl Growing {
         });
     }
 
-    fn answer(&self, request: &Recorded) -> Answer {
+    /// What an engine with this log answers.
+    pub fn answer(&self, request: &Recorded) -> Answer {
         let value = |name: &str| request.query_value(name);
         let follows = value("follow").unwrap() == "1";
         let tail = value("tail").unwrap().parse::<usize>().ok();

@@ -189,6 +189,34 @@ async fn of_an_earlier_run_leave_the_client_behind_what_came_since() {
     assert_eq!(client.gaps, 0);
 }
 
+/// A client begins at a log that ends in some: what comes while the line before them is looked for is new.
+#[tokio::test]
+async fn hide_nothing_that_comes_while_a_client_begins() {
+    for (source, wanted) in [(STDERR, "second"), (STDOUT, "pppppppppp")] {
+        // What is asked for once nothing but those is found.
+        for (query, more) in [("tail=10", "80"), ("tail=0", "8"), ("tail=0&since=1h", "8")] {
+            let log = Growing::default();
+            log.write(STDOUT, ago(30_000), "first");
+            let begun = ago(20_000);
+            for _ in 0..10 {
+                log.write_part(STDOUT, begun, "p");
+            }
+            let engine = log.engine().await;
+            engine.route_fn("GET", "/containers/*/logs", move |request| {
+                if request.query_value("tail").unwrap() == more {
+                    log.write(source, Timestamp::now(), "second");
+                }
+                log.answer(request)
+            });
+            let agent = agent_on(&engine).await;
+            let mut client = Client::default();
+            let mut stream = client.open(&agent, &format!("{PATH}?{query}")).await;
+            client.take(&mut stream, 1).await;
+            assert!(texts(&client)[0].starts_with(wanted), "{source}, {query}");
+        }
+    }
+}
+
 /// So long before now, in milliseconds.
 fn ago(millis: i64) -> Timestamp {
     Timestamp::now() - SignedDuration::from_millis(millis)

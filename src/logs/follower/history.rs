@@ -10,7 +10,7 @@ use crate::{
     engine::{self, Tail},
     logs::{
         LogError,
-        place::Place,
+        place::{Nanos, Place},
         reading::{From, Next, Reading, Search, Times},
         ring::{Ended, Position, Sought},
         turn::Turn,
@@ -94,8 +94,11 @@ pub(super) enum Aim {
     End,
     /// The same, since that read gave none within its times; one of them may have been written meanwhile.
     EndOf(From),
+    /// The same, since that read gave nothing but lines without a newline, the first of them of this time; they may have ended,
+    /// and others come, meanwhile.
+    EndBefore(Nanos),
     /// The same, since the client's line is gone and was of a time to come.
-    EndBefore(Place),
+    EndWithout(Place),
 }
 
 impl Follower {
@@ -291,7 +294,7 @@ impl Follower {
                 }
                 if place.is_ahead() {
                     let end = From::Tail(Tail::Lines(1), Times::default());
-                    self.want(end, Aim::EndBefore(place));
+                    self.want(end, Aim::EndWithout(place));
                 } else {
                     self.want(From::Beyond(place), Aim::Lines);
                 }
@@ -302,7 +305,7 @@ impl Follower {
                 let last = history.last.or_else(|| history.turn.look(Reading::found));
                 let gave = history.last.is_some();
                 let (from, aim) = (history.from.clone(), history.aim.clone());
-                let open = history.turn.look(Reading::open_end);
+                let open = history.turn.look(Reading::open_ends);
                 match open.filter(|_| last.is_none()) {
                     Some(open) => self.read_open_lines_only(from, aim, open),
                     None => self.read_to_its_end(from, aim, last, gave),
@@ -316,17 +319,17 @@ impl Follower {
         }
     }
 
-    /// Goes on behind a read that had nothing but lines without a newline, the last of them at `open`: they come again
+    /// Goes on behind a read that had nothing but lines without a newline, from the `first` to the `last`: they come again
     /// once they have ended. Where the log's end was read, what is before them must be known, or all of them
     /// would seem to be new.
-    fn read_open_lines_only(&mut self, from: From, aim: Aim, open: Place) {
+    fn read_open_lines_only(&mut self, from: From, aim: Aim, [first, last]: [Place; 2]) {
         let From::Tail(Tail::Lines(many), times) = &from else {
             return self.read_to_its_end(from, aim, None, false);
         };
         // Whoever wants none gets none, if it goes on nowhere.
         let wants_none = matches!(aim, Aim::End) && *many == 1;
         if wants_none && !self.facts.state.running {
-            return self.read_to_its_end(from, aim, Some(open), false);
+            return self.read_to_its_end(from, aim, Some(last), false);
         }
         let is_for_lines = matches!(aim, Aim::Lines);
         if *many > MOST_OPEN || (is_for_lines && !times.are_all()) {
@@ -334,7 +337,11 @@ impl Follower {
         }
         // The engine counts the pieces of a line.
         let more = From::Tail(Tail::Lines(many * 8), *times);
-        self.want(more, if is_for_lines { Aim::End } else { aim });
+        let aim = match aim {
+            Aim::Lines | Aim::End | Aim::EndBefore(_) => Aim::EndBefore(first.stamp),
+            Aim::EndOf(_) | Aim::EndWithout(_) => aim,
+        };
+        self.want(more, aim);
     }
 
     /// Goes on behind a read whose last line is known, if it had or found one.
@@ -342,15 +349,11 @@ impl Follower {
         match (aim, last) {
             (Aim::Lines, None) => {
                 // Nothing within the times wanted; still it must be known where that was.
-                if let (From::Tail(tail, times), None) = (&from, self.at)
+                if let (From::Tail(_, times), None) = (&from, self.at)
                     && !times.are_all()
                 {
                     let end = From::Tail(Tail::Lines(1), Times::default());
-                    let aim = match tail {
-                        Tail::Lines(0) => Aim::End,
-                        _ => Aim::EndOf(from),
-                    };
-                    return self.want(end, aim);
+                    return self.want(end, Aim::EndOf(from));
                 }
             }
             (Aim::EndOf(from), Some(place)) => {
@@ -361,7 +364,10 @@ impl Follower {
                     return self.want(from, Aim::Lines);
                 }
             }
-            (Aim::EndBefore(gone), Some(place)) if place.stamp >= gone.stamp => {
+            (Aim::EndBefore(open), Some(place)) if place.stamp >= open => {
+                return self.want(From::since(open, Times::default()), Aim::Lines);
+            }
+            (Aim::EndWithout(gone), Some(place)) if place.stamp >= gone.stamp => {
                 return self.want(From::Beyond(gone), Aim::Lines);
             }
             (_, Some(place)) => self.reach(place),
