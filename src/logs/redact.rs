@@ -9,7 +9,7 @@ use std::{cmp::Reverse, collections::HashSet, fmt, sync::Arc};
 use aho_corasick::{Anchored, Input, MatchKind, automaton::Automaton, nfa::contiguous::NFA};
 use memchr::memmem;
 
-use super::{Line, ansi};
+use super::{Line, ansi::Plain};
 use crate::engine::Env;
 
 /// What the name of a secret variable contains.
@@ -87,7 +87,8 @@ impl Secrets {
             let mark: Arc<str> = format!("[redacted {name}]").into();
             // Lines are looked at one by one, so a value is too; and some are shown without escape sequences.
             for line in value.lines().map(|line| line.trim_end_matches('\r')) {
-                let stripped = ansi::strip(line.as_bytes());
+                let stripped =
+                    Plain::of(line.as_bytes()).map(|plain| plain.take_from(line.as_bytes()));
                 for value in [Some(line.into()), stripped].into_iter().flatten() {
                     let value: Box<[u8]> = value.into();
                     if value.len() >= LEAST && known.insert(value.clone()) {
@@ -113,26 +114,76 @@ impl Secrets {
         })
     }
 
-    /// The line's text with its secrets hidden; none if it has none.
-    pub fn hide(&self, line: &Line) -> Option<Vec<u8>> {
+    /// The line's text with its secrets hidden, and `stripped` of all that is not `plain`, which is known where that is not all
+    /// of it; none if it has none.
+    pub fn hide(&self, line: &Line, plain: Option<&Plain>, stripped: bool) -> Option<Vec<u8>> {
         let text = line.text();
-        let mut found = self.find_whole(text);
-        self.find_cut(line, &mut found);
+        let mut found = self.find(line);
+        if let Some(plain) = plain {
+            // A terminal shows what sequences in it cut up, and takes what stands behind one that broke off for its end.
+            let text = plain.take_from(text).into();
+            let line = Line {
+                bytes: text,
+                stamp: 0,
+                ..line.clone()
+            };
+            let found_there = self.find(&line).into_iter();
+            found.extend(
+                found_there.map(|(from, to, secret)| {
+                    (plain.whence(from), plain.whence(to - 1) + 1, secret)
+                }),
+            );
+        }
         if found.is_empty() {
             return None;
         }
         // Of those that begin alike the longest gives its name.
         found.sort_unstable_by_key(|(from, to, secret)| (*from, Reverse(*to), *secret));
-        let (mut out, mut end) = (Vec::with_capacity(text.len()), 0);
-        for (from, to, secret) in found {
-            if from >= end {
-                out.extend_from_slice(&text[end..from]);
-                out.extend_from_slice(self.values[secret].mark.as_bytes());
+        found.dedup_by(|(from, to, _), (_, end, _)| {
+            let overlaps = *from < *end;
+            if overlaps {
+                *end = (*end).max(*to);
             }
-            end = end.max(to);
+            overlaps
+        });
+        let whole = [0..text.len()];
+        let shown = match plain {
+            Some(plain) if stripped => plain.ranges(),
+            _ => &whole,
+        };
+        let mut out = Vec::with_capacity(text.len());
+        let to_mark = found
+            .into_iter()
+            .map(|(from, to, secret)| (from, to, Some(secret)));
+        let mut found = to_mark.peekable();
+        for range in shown {
+            let mut at = range.start;
+            while let Some((from, to, secret)) =
+                found.peek_mut().filter(|(from, ..)| *from < range.end)
+            {
+                if *to > at {
+                    out.extend_from_slice(&text[at..at.max(*from)]);
+                    // Once, though it may be shown in parts.
+                    if let Some(secret) = secret.take() {
+                        out.extend_from_slice(self.values[secret].mark.as_bytes());
+                    }
+                    at = range.end.min(*to);
+                }
+                if *to > range.end {
+                    break;
+                }
+                found.next();
+            }
+            out.extend_from_slice(&text[at..range.end]);
         }
-        out.extend_from_slice(&text[end..]);
         Some(out)
+    }
+
+    /// Where secrets stand in the line.
+    fn find(&self, line: &Line) -> Vec<Found> {
+        let mut found = self.find_whole(line.text());
+        self.find_cut(line, &mut found);
+        found
     }
 
     /// The secrets in the text, those that overlap as one: it has the name of the first, else of the longest.

@@ -13,7 +13,7 @@ use memchr::memmem::Finder;
 use regex::bytes::Regex;
 use tokio_stream::Stream;
 
-use super::{Line, LogError, Secrets, Source, ansi};
+use super::{Line, LogError, Secrets, Source, ansi::Plain};
 
 /// How many bytes of lines that nobody wants are read at a time, before others have their turn.
 const TURN: usize = 256 * 1024;
@@ -106,14 +106,7 @@ impl View {
         if rules.source.is_some_and(|source| source != line.source) {
             return None;
         }
-        if rules.strip_ansi
-            && let Some(text) = ansi::strip(line.text())
-        {
-            line.bytes = with_text(&line, &text);
-        }
-        if let Some(secrets) = &rules.secrets
-            && let Some(text) = secrets.hide(&line)
-        {
+        if let Some(text) = rules.rewrite(&line) {
             line.bytes = with_text(&line, &text);
         }
         let text = line.text();
@@ -135,6 +128,23 @@ impl View {
     /// What is shown of `lines`.
     pub fn of<S>(self, lines: S) -> Shown<S> {
         Shown { lines, view: self }
+    }
+}
+
+impl Rules {
+    /// The line's text without what is to be left out of it; none if that is nothing.
+    fn rewrite(&self, line: &Line) -> Option<Vec<u8>> {
+        if !self.strip_ansi && self.secrets.is_none() {
+            return None;
+        }
+        let plain = Plain::of(line.text());
+        let secrets = self.secrets.as_ref();
+        let hidden =
+            secrets.and_then(|secrets| secrets.hide(line, plain.as_ref(), self.strip_ansi));
+        hidden.or_else(|| {
+            let plain = plain.filter(|_| self.strip_ansi)?;
+            Some(plain.take_from(line.text()))
+        })
     }
 }
 

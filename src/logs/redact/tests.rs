@@ -23,7 +23,9 @@ fn line(text: &str) -> Line {
 
 fn hide(variables: &[&str], line: &Line) -> String {
     let secrets = secrets(variables).unwrap();
-    let text = secrets.hide(line).unwrap_or_else(|| line.text().to_vec());
+    let plain = Plain::of(line.text());
+    let text = secrets.hide(line, plain.as_ref(), false);
+    let text = text.unwrap_or_else(|| line.text().to_vec());
     String::from_utf8(text).unwrap()
 }
 
