@@ -7,7 +7,7 @@ use super::host::{Host, text};
 use crate::support::client::EventStream;
 use crate::support::wait::SOON;
 
-/// How long a line may take from the engine's log to a client, on a busy machine.
+/// How long a line may take from the engine's log to a client at most, where nothing else is in the way.
 const PROMPT: Duration = Duration::from_secs(2);
 
 const BOTH: [&str; 2] = ["logs?follow=true", "logs/stream"];
@@ -67,14 +67,18 @@ async fn sends_a_line_as_soon_as_it_is_written() {
     let name = "follow-live";
     host.engine.run(name, &[], "echo ready; sleep 600").await;
     let mut streams = host.follow(name).await;
-    for what in ["first", "second"] {
+    let mut took = Vec::new();
+    for what in ["first", "second", "third", "fourth"] {
         host.say(name, what).await;
         let written = Instant::now();
         for stream in &mut streams {
             assert_eq!(line(stream, SOON).await, what);
         }
-        assert!(written.elapsed() < PROMPT, "{:?}", written.elapsed());
+        took.push(written.elapsed());
     }
+    // The machine may be held up for as long, but not most of the time.
+    let late = took.iter().filter(|took| **took >= PROMPT);
+    assert!(late.count() < 2, "{took:?}");
     host.engine.remove(name).await;
     assert_closed(streams).await;
 }

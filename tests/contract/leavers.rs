@@ -71,15 +71,20 @@ async fn ends_its_engine_read_within_a_second_of_a_clients_leaving() {
     for (name, script) in [("leavers-quiet", QUIET), ("leavers-half", HALF_A_LINE)] {
         let id = host.engine.run(name, &[], script).await;
         for route in ["logs?follow=true", "logs/stream"] {
-            assert_eq!(log_is_open(&host.engine, &id), 1, "nobody reads");
-            let stream = follow(&host.agent, &format!("/containers/{name}/{route}")).await;
-            let begun = async || log_is_open(&host.engine, &id) > 1;
-            wait::until("the agent reads", SOON, begun).await;
-            drop(stream);
-            let left = Instant::now();
-            let ended = async || log_is_open(&host.engine, &id) == 1;
-            wait::until("the end of the engine's read", SOON, ended).await;
-            assert!(left.elapsed() < SOON_ENOUGH, "{:?}", left.elapsed());
+            let mut took = Vec::new();
+            // The machine may be held up for as long, but not each time.
+            while took.iter().all(|took| *took >= SOON_ENOUGH) {
+                assert!(took.len() < 3, "{took:?}");
+                assert_eq!(log_is_open(&host.engine, &id), 1, "nobody reads");
+                let stream = follow(&host.agent, &format!("/containers/{name}/{route}")).await;
+                let begun = async || log_is_open(&host.engine, &id) > 1;
+                wait::until("the agent reads", SOON, begun).await;
+                drop(stream);
+                let left = Instant::now();
+                let ended = async || log_is_open(&host.engine, &id) == 1;
+                wait::until("the end of the engine's read", SOON, ended).await;
+                took.push(left.elapsed());
+            }
         }
         host.engine.remove(name).await;
     }

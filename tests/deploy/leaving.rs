@@ -6,8 +6,8 @@ use super::proxy::{Kind, Proxy};
 use super::relay::Relay;
 use crate::support::wait::{self, SOON};
 
-/// A second, and another one for a busy machine. A heartbeat, which a proxy could not hand on, comes later.
-const PROMPT: Duration = Duration::from_secs(2);
+/// It is at once; the rest is for a busy machine. A heartbeat, which a proxy could not hand on, comes later.
+const PROMPT: Duration = Duration::from_secs(6);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nginx_lets_go_of_a_quiet_log_whose_client_left() {

@@ -126,13 +126,9 @@ fn drawn_out(seconds: std::ops::Range<i64>, pause: Duration) -> Answer {
 #[tokio::test]
 async fn waits_for_all_that_the_engine_knows() {
     let stage = Stage::with("[]").await;
-    stage.answer_past(drawn_out(1..4, Duration::from_millis(2500)));
+    stage.answer_past(drawn_out(1..3, Duration::from_millis(2500)));
     let (mut stream, events) = stage.open("/events?since=1").await;
-    ids(
-        &mut stream,
-        &["1000000000.0", "2000000000.0", "3000000000.0"],
-    )
-    .await;
+    ids(&mut stream, &["1000000000.0", "2000000000.0"]).await;
     events.send(past(4..5)).await;
     ids(&mut stream, &["4000000000.0"]).await;
 }
@@ -142,7 +138,7 @@ async fn waits_for_no_end_where_the_clock_of_the_engine_is_behind() {
     let stage = Stage::with("[]").await;
     // It says what it knows, then either nothing or what happens, and ends when it is what it takes to be later.
     let quiet = Answer::hang_body(past(1..3));
-    let busy = drawn_out(1..i64::MAX / SECOND, Duration::from_millis(700));
+    let busy = drawn_out(1..i64::MAX / SECOND, Duration::from_millis(100));
     for (answer, last) in [(quiet, 2), (busy, 4)] {
         let date = "Thu, 01 Jan 1970 00:00:03 GMT";
         stage.answer_past(answer.header("Date", date));
@@ -178,7 +174,7 @@ async fn tells_all_what_one_has_asked_for_first_where_the_clock_of_the_engine_is
 #[tokio::test]
 async fn tells_a_gap_where_what_the_engine_knows_does_not_end() {
     let stage = Stage::with("[]").await;
-    stage.answer_past(drawn_out(1..i64::MAX / SECOND, Duration::from_millis(700)));
+    stage.answer_past(drawn_out(1..i64::MAX / SECOND, Duration::from_millis(100)));
     let (mut stream, events) = stage.open("/events?since=1").await;
     let mut last = 0;
     let gap = loop {

@@ -105,15 +105,15 @@ async fn a_slow_log_that_rotates_is_followed_without_repeats() {
     let options = ["--log-opt", "max-size=20k", "--log-opt", "max-file=3"];
     let script = "pad=$(printf '%0100d' 0); i=0; \
                   while [ $i -lt 300 ]; do echo number $i $pad; i=$((i+1)); usleep 20000; done";
-    host.engine.run("slow", &options, script).await;
-    let path = "/containers/slow/logs/stream?tail=all";
+    host.engine.run("rotates", &options, script).await;
+    let path = "/containers/rotates/logs/stream?tail=all";
     let events = host.agent.sse(path).await.rest(3 * SOON).await;
     let lines = events.iter().filter_map(line_of);
     let numbers: Vec<usize> = lines
         .map(|line| text(&line).split(' ').nth(1).unwrap().parse().unwrap())
         .collect();
     assert!(numbers.iter().copied().eq(0..300), "{numbers:?}");
-    host.engine.remove("slow").await;
+    host.engine.remove("rotates").await;
 }
 
 /// Asked for what came since a time, Docker before 23 leaves out all files behind a packed one that is older.

@@ -48,9 +48,9 @@ async fn follow(now: Now, number: usize) -> Client {
         let mut stream = agent.sse_with(path, &headers).await;
         drop(now);
         if stream.status != 200 {
-            // The engine is away, or in the middle of its start.
+            // The engine is away, or in the middle of its start; or others were too slow for its turn to come.
             assert!(
-                [409, 502].contains(&stream.status.as_u16()),
+                [409, 502, 503].contains(&stream.status.as_u16()),
                 "{}",
                 stream.status
             );
@@ -99,7 +99,7 @@ async fn each_client_ends_with_the_engines_own_log() {
     // To both outputs, with pauses that make it last, and last lines that are told by their ends.
     let script = format!(
         "i=0; while [ $i -lt {LINES} ]; do echo out $i; echo err $i >&2; i=$((i+1)); \
-         [ $((i % 2000)) -ne 0 ] || sleep 0.3; done; sleep 1; \
+         [ $((i % 2000)) -ne 0 ] || sleep 0.3; done; until [ -e /go ]; do sleep 0.1; done; \
          echo the end; echo the end >&2; sleep 600"
     );
     engine.run("writer", &[], &script).await;
@@ -119,7 +119,6 @@ async fn each_client_ends_with_the_engines_own_log() {
         wait::until("the writer is further", 8 * SOON, async || {
             let last = log("1").await.pop().unwrap_or_default();
             let number = last.split_whitespace().last().unwrap_or_default();
-            assert_ne!(number, "end", "written before everything was killed");
             number.parse().is_ok_and(|number: usize| number >= many)
         })
         .await;
@@ -131,6 +130,7 @@ async fn each_client_ends_with_the_engines_own_log() {
     engine.start_again().await;
     reaches(LINES / 2).await;
     restart(&now, &builder).await;
+    engine.docker(&["exec", "writer", "touch", "/go"]).await;
 
     let mut seen = Vec::new();
     for client in clients {

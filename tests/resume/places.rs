@@ -59,6 +59,20 @@ async fn who_wants_little_is_not_left_behind() {
 #[tokio::test]
 async fn a_time_to_come_ends_a_stream_behind_all_lines_that_are_early_enough() {
     let host = Host::start().await;
+    // An engine that is held up in the last second before it is not waited for.
+    let mut seen = Vec::new();
+    while seen
+        .last()
+        .is_none_or(|(all, streams)| *streams != [*all, *all])
+    {
+        assert!(seen.len() < 3, "{seen:?}");
+        seen.push(up_to_a_time(&host).await);
+    }
+    assert!(seen.iter().all(|(all, _)| *all > 1000), "{seen:?}");
+}
+
+/// How many lines a log and streams have up to a time to come.
+async fn up_to_a_time(host: &Host) -> (usize, Vec<usize>) {
     let script = "i=0; while :; do echo line $i; i=$((i+1)); done";
     host.engine.run("places-until", &[], script).await;
     let until = jiff::Timestamp::now() + std::time::Duration::from_millis(1500);
@@ -70,7 +84,7 @@ async fn a_time_to_come_ends_a_stream_behind_all_lines_that_are_early_enough() {
     ] {
         let stream = host.agent.sse(&path).await;
         streams.push(tokio::spawn(async move {
-            let events = stream.rest(2 * SOON).await;
+            let events = stream.rest(4 * SOON).await;
             let lines = events.iter().filter(|event| event.name() == "log");
             lines.count()
         }));
@@ -82,7 +96,6 @@ async fn a_time_to_come_ends_a_stream_behind_all_lines_that_are_early_enough() {
     host.engine.docker(&["kill", "places-until"]).await;
     let path = format!("/containers/places-until/logs/download?{query}");
     let all = host.agent.get(&path).await.text().lines().count();
-    assert!(all > 1000, "{all}");
-    assert_eq!(seen, [all, all]);
     host.engine.remove("places-until").await;
+    (all, seen)
 }

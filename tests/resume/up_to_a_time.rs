@@ -19,7 +19,7 @@ async fn what_an_engine_that_was_away_has_from_before_comes() {
         let log = Growing::default();
         let engine = log.engine().await;
         let agent = agent_on(&engine).await;
-        let end = Timestamp::now() + SignedDuration::from_secs(1);
+        let end = Timestamp::now() + SignedDuration::from_secs(3);
         log.write(STDOUT, Timestamp::now(), "one");
         let mut client = Client::default();
         let path = format!("{path}tail=all&until={end}");

@@ -148,15 +148,16 @@ impl Client {
             .unwrap_or_else(|error| panic!("cannot connect to {}: {error}", self.address))
     }
 
-    /// Writes these bytes as they are and reads until the peer closes; after two quiet seconds, what there is.
+    /// Writes these bytes as they are and reads until the peer closes; once it has begun, after two quiet seconds, what there is.
     pub async fn raw(&self, bytes: impl AsRef<[u8]>) -> Vec<u8> {
         let (mut read, mut write) = self.connect().await.into_split();
         // The peer may refuse and close before it has read everything.
         write.write_all(bytes.as_ref()).await.ok();
         let (mut answer, mut piece) = (Vec::new(), [0; 4096]);
-        let quiet = Duration::from_secs(2);
+        let mut quiet = PATIENCE;
         while let Ok(Ok(length @ 1..)) = tokio::time::timeout(quiet, read.read(&mut piece)).await {
             answer.extend(&piece[..length]);
+            quiet = Duration::from_secs(2);
         }
         answer
     }

@@ -74,7 +74,7 @@ fn clear(folder: &Path) {
     kill_engine(folder);
     kill_containers(&containers);
     // A process that is just ending may still write; each round takes what it left.
-    for _ in 0..100 {
+    for _ in 0..1500 {
         unmount_all(folder);
         if remove_cgroups(&cgroup(folder))
             && mounts(folder).is_empty()
