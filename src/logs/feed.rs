@@ -222,9 +222,9 @@ impl Reader {
                     // The engine ends its answers when it stops; then the same run goes on.
                     if !self.facts.state.running || self.facts.state.started_at != run.started_at {
                         let last = self.last;
-                        let read = match self.facts.state.running || self.are_last_words(&rest) {
+                        let read = match self.are_last_words(&rest) {
                             true => Ok(()),
-                            false => self.read_rest().await,
+                            false => self.read_last_words(run.run()).await,
                         };
                         // As much as is known of it, where it was not read.
                         if self.last == last {
@@ -234,6 +234,8 @@ impl Reader {
                         if !self.goes_on(run.run(), &ended).await? {
                             return Ok(());
                         }
+                        // The next run is to be read.
+                        self.ring.fall_behind();
                     }
                     // What comes next was not read.
                     self.is_cut = true;
@@ -278,8 +280,38 @@ impl Reader {
         }
     }
 
-    /// Reads what a stopped container's log holds behind the last line: to who follows, the engine does not
-    /// give a last line without a newline.
+    /// Reads what the run that began at `run` wrote behind the last line, which is over: to who follows, the engine does not give a
+    /// last line without a newline.
+    async fn read_last_words(&mut self, run: Nanos) -> Result<(), LogError> {
+        if !self.facts.state.running {
+            self.read_rest().await?;
+        }
+        let next = self.facts.state.run();
+        // Else its times do not tell what was written before.
+        if self.facts.state.running
+            && next > run
+            && let Err(error) = self.read_rest_before(next).await
+        {
+            // They come with the next run, if that can be read.
+            tracing::debug!(%error, "a run's last words cannot be read");
+        }
+        Ok(())
+    }
+
+    /// The same where the next run has begun, at this time.
+    async fn read_rest_before(&mut self, next: Nanos) -> Result<(), LogError> {
+        let from = self.behind_last(From::Tail(Tail::All, Times::default()));
+        let mut reading = self.source.open(&self.facts, &from, false).await?;
+        reading.end_before(next);
+        while let Next::Lines(stretch) = reading.next().await? {
+            self.push(stretch).await;
+        }
+        let rest = self.new_rest(reading.rest());
+        self.push_rest(rest).await;
+        Ok(())
+    }
+
+    /// Reads what a stopped container's log holds behind the last line.
     async fn read_rest(&mut self) -> Result<(), LogError> {
         let mut from = self.behind_last(From::Tail(Tail::All, Times::default()));
         loop {
@@ -503,35 +535,37 @@ impl Reader {
     /// Ends the runs that are over, and waits for the next one: false where nobody does any more. The one whose log was read
     /// began at `run`, and `ended` is what the container was when that had come to an end.
     async fn goes_on(&mut self, run: Nanos, ended: &State) -> Result<bool, LogError> {
-        // What was read and pushed since may have taken long, and someone may have joined the next run.
-        self.look().await?;
-        let State {
-            running,
-            started_at,
-        } = self.facts.state.clone();
-        let begun = self.facts.state.run();
-        // It may have ended again, unread.
-        let has_begun = running || started_at != ended.started_at || ended.running;
-        if has_begun || begun < run {
-            // Who joined the run that has begun meanwhile stays, whether or not someone else waits.
-            let runs = run.max(begun - 1);
-            let stop = Stop::new(runs).before(begun);
-            self.push(Stretch::stop(stop)).await;
-            return Ok(true);
-        }
-        if self.waiting.many.load(Ordering::Relaxed) == 0 {
-            return Ok(false);
-        }
-        self.push(Stretch::stop(Stop::new(begun))).await;
+        let mut told = false;
         loop {
             let waiting = Arc::clone(&self.waiting);
             let fewer = waiting.fewer.notified();
+            let joined = self.ring.joined();
+            // What was read and pushed since may have taken long, and someone may have joined the next run.
             self.look().await?;
-            if self.facts.state.running || self.facts.state.started_at != started_at {
+            let state = &self.facts.state;
+            let begun = state.run();
+            // It may have ended again, unread.
+            let has_begun = state.running || state.started_at != ended.started_at || ended.running;
+            if !told && (has_begun || begun < run) {
+                // Who joined the run that has begun meanwhile stays, whether or not someone else waits.
+                let runs = run.max(begun - 1);
+                let stop = Stop::new(runs).before(begun);
+                self.push(Stretch::stop(stop)).await;
+                return Ok(true);
+            }
+            if has_begun {
                 return Ok(true);
             }
             if waiting.many.load(Ordering::Relaxed) == 0 {
-                return Ok(false);
+                // Whoever has come meanwhile may have seen the next one.
+                if self.ring.joined() == joined {
+                    return Ok(false);
+                }
+                continue;
+            }
+            if !told {
+                self.push(Stretch::stop(Stop::new(begun))).await;
+                told = true;
             }
             tokio::select! {
                 () = fewer => {}

@@ -319,6 +319,20 @@ impl Follower {
             given.other = begun.map(|begun| (output, begun));
         }
         self.phase = Phase::Live(position);
+        // It may have read beyond the end of its run.
+        let is_of_it = |stop: &Stop| stop.is_of(&self.facts);
+        if let Some(stop) = self.member.ring().stop_before(position, is_of_it) {
+            self.stop_at(stop);
+        }
+    }
+
+    /// Its run ended there.
+    fn stop_at(&mut self, stop: Stop) {
+        self.has_stopped = true;
+        if self.waits.is_none() {
+            self.runs = stop.over();
+            self.phase = Phase::Over;
+        }
     }
 
     /// Where the ring goes on behind the line at `place`, if it may be joined already.
@@ -445,9 +459,9 @@ impl Follower {
                     .as_deref()
                     .filter(|stop| stop.is_of(&self.facts))
                 {
-                    self.has_stopped = true;
-                    if self.waits.is_none() {
-                        self.runs = stop.over();
+                    let stop = *stop;
+                    self.stop_at(stop);
+                    if let Phase::Over = self.phase {
                         return Some(Step::End(Ended::Closed));
                     }
                 }

@@ -92,7 +92,7 @@ pub(super) fn stamp_len(bytes: &[u8]) -> usize {
 }
 
 /// The time that a stamp says, in nanoseconds since 1970.
-fn time(stamp: &[u8]) -> Option<i64> {
+pub(super) fn time(stamp: &[u8]) -> Option<i64> {
     let time = std::str::from_utf8(stamp.trim_ascii_end()).ok()?;
     let time: jiff::Timestamp = time.parse().ok()?;
     time.as_nanosecond().try_into().ok()

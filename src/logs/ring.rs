@@ -137,6 +137,8 @@ struct State {
     steps: Steps,
     /// Whether the log was empty when the ring was.
     is_whole: bool,
+    /// How many have joined.
+    joined: u64,
     ended: Option<Ended>,
     /// Whether the log went before it was read to its end.
     is_cut: bool,
@@ -353,10 +355,16 @@ impl Ring {
 
     /// Lets the task that calls take part. It must stay on its runtime.
     pub fn join(&self) -> Listener {
+        self.state().joined += 1;
         Listener {
             pushed: self.pushed.subscribe(),
             _seat: self.rounds.join(),
         }
+    }
+
+    /// How many have taken part so far.
+    pub fn joined(&self) -> u64 {
+        self.state().joined
     }
 
     /// What is at `position`, which moves behind it.
@@ -549,6 +557,15 @@ impl Ring {
             .stretches
             .iter()
             .all(|stretch| stretch.lines.is_empty())
+    }
+
+    /// The newest stop before a position that is one of `whose`.
+    pub fn stop_before(&self, position: Position, whose: impl Fn(&Stop) -> bool) -> Option<Stop> {
+        let state = self.state();
+        let many = usize::try_from(position.stretch.saturating_sub(state.first)).ok()?;
+        let stretches = state.stretches.iter().take(many).rev();
+        let mut stops = stretches.filter_map(|stretch| stretch.stopped.as_deref());
+        stops.find(|stop| whose(stop)).copied()
     }
 
     /// Where the container has stopped and not been read again since.

@@ -56,6 +56,45 @@ async fn last_words_without_a_newline_come_before_the_end() {
     }
 }
 
+/// The next run has begun when it is known that the one before is over.
+#[tokio::test]
+async fn of_a_restarted_container_come_before_the_end() {
+    let host = Host::start().await;
+    let script = "n=$(cat /n 2>/dev/null || echo 0); n=$((n+1)); echo $n > /n; \
+                  trap 'end=1' TERM; echo run $n; until [ $end ]; do sleep 0.01; done; printf 'last of %s' $n";
+    // The log of a terminal has them in one line with what the next run writes.
+    for (name, terminal, runs) in [("words-again", false, 3), ("words-again-terminal", true, 1)] {
+        let terminal = format!("--tty={terminal}");
+        let options = ["--stop-signal", "TERM", &terminal];
+        host.engine.run(name, &options, script).await;
+        let path = format!("/containers/{name}/logs/stream");
+        let mut client = Client::default();
+        for run in 1..=runs {
+            let mut stream = client.open(&host.agent, &path).await;
+            // The engine may not have known that it had begun when it wrote that.
+            let begun = format!("run {run}");
+            let has_begun = texts(&client).contains(&&*begun);
+            assert!(has_begun || reaches(&mut client, &mut stream, &begun).await);
+            host.engine.docker(&["restart", name]).await;
+            let last = format!("last of {run}");
+            let words = reaches(&mut client, &mut stream, &last).await;
+            assert!(words, "{name} {run}");
+            while let Some(event) = stream.next(SOON).await {
+                client.keep(&event);
+            }
+        }
+        let mut stream = client.open(&host.agent, &path).await;
+        if client.lines.len() == 2 * runs {
+            client.take(&mut stream, 1).await;
+        }
+        let written = (1..=runs).flat_map(|run| [format!("run {run}"), format!("last of {run}")]);
+        let written: Vec<_> = written.chain([format!("run {}", runs + 1)]).collect();
+        assert_eq!(texts(&client), written, "{name}");
+        assert_eq!(client.gaps, 0, "{name}");
+        host.engine.remove(name).await;
+    }
+}
+
 #[tokio::test]
 async fn a_cursor_behind_last_words_goes_on_with_the_next_run() {
     let host = Host::start().await;
@@ -215,6 +254,29 @@ async fn hide_nothing_that_comes_while_a_client_begins() {
             assert!(texts(&client)[0].starts_with(wanted), "{source}, {query}");
         }
     }
+}
+
+/// However few lines a client wants, none was within its times when it began: all that are now have come since.
+#[tokio::test]
+async fn no_line_is_too_many_that_comes_while_a_client_begins_within_times() {
+    let log = Growing::default();
+    log.write(STDOUT, ago(7_200_000), "old");
+    let engine = log.engine().await;
+    let growing = log.clone();
+    engine.route_fn("GET", "/containers/*/logs", move |request| {
+        if request.query_value("tail").unwrap() == "1" {
+            for text in ["a", "b", "c"] {
+                growing.write(STDOUT, Timestamp::now(), text);
+            }
+        }
+        growing.answer(request)
+    });
+    let agent = agent_on(&engine).await;
+    let mut client = Client::default();
+    let path = format!("{PATH}?tail=2&since=1h");
+    let mut stream = client.open(&agent, &path).await;
+    client.take(&mut stream, 3).await;
+    assert_eq!(texts(&client), ["a", "b", "c"]);
 }
 
 /// So long before now, in milliseconds.

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use serde_json::json;
@@ -12,7 +12,7 @@ use super::{Client, line_of};
 use crate::contract::host::{Host, text};
 use crate::support::client::EventStream;
 use crate::support::fixture::{ID, agent_on, engine_with_log};
-use crate::support::scripted::{Answer, Handles, STDOUT, ScriptedEngine, frame, line};
+use crate::support::scripted::{Answer, Gate, Handles, STDOUT, ScriptedEngine, frame, line};
 use crate::support::wait::{self, SOON};
 
 /// Says which run it is, then something now and then.
@@ -135,12 +135,15 @@ impl States {
     /// An engine with a container that is so, and no log yet.
     fn engine(&self) -> ScriptedEngine {
         let states = self.clone();
-        engine_with_log(Answer::empty(200)).route_fn("GET", INSPECT, move |_| {
-            let (running, started_at) = states.next();
-            let state = json!({ "Running": running, "StartedAt": started_at });
-            let facts = json!({ "Id": ID, "Name": "/c", "Config": {}, "State": state });
-            Answer::json(200, facts)
-        })
+        engine_with_log(Answer::empty(200))
+            .route_fn("GET", INSPECT, move |_| Self::answer(states.next()))
+    }
+
+    /// What an engine says of a container that is so.
+    fn answer((running, started_at): State) -> Answer {
+        let state = json!({ "Running": running, "StartedAt": started_at });
+        let facts = json!({ "Id": ID, "Name": "/c", "Config": {}, "State": state });
+        Answer::json(200, facts)
     }
 
     /// The same with a log, and what is given to those who follow it.
@@ -262,6 +265,101 @@ async fn begins_at_an_earlier_time(at_once: bool) {
     }
     let looks = engine.requests_to("GET", INSPECT).len() - looks;
     assert!(looks < 20, "{looks} looks");
+}
+
+const FIRST: &str = "2024-01-01T00:00:00Z";
+const NEXT: &str = "2024-01-01T01:00:00Z";
+
+fn records(seconds: &[u64]) -> Vec<u8> {
+    let record = |second: &u64| {
+        let nanos = second * 1_000_000_000;
+        frame(STDOUT, line(nanos, format!("line {second}")))
+    };
+    seconds.iter().map(record).collect::<Vec<_>>().concat()
+}
+
+/// It has stopped when it is looked at for the last time, and when that is known someone has joined the next run.
+#[tokio::test]
+async fn who_joins_the_next_run_while_it_is_looked_whether_there_is_one_stays() {
+    let states = States::new((true, FIRST));
+    let (engine, lives) = states.engine_with(records(&[1]));
+    let gate = Gate::shut();
+    // The last of so many looks has no answer yet.
+    let looks = Arc::new(AtomicUsize::new(0));
+    let (seen, left, shut) = (states.clone(), Arc::clone(&looks), gate.clone());
+    let engine = engine.route_fn("GET", INSPECT, move |_| {
+        let answer = States::answer(seen.next());
+        match left.load(Ordering::Relaxed) > 0 && left.fetch_sub(1, Ordering::Relaxed) == 1 {
+            true => answer.behind(&shut),
+            false => answer,
+        }
+    });
+    let engine = engine.start().await;
+    let agent = agent_on(&engine).await;
+    let path = "/containers/c/logs/stream";
+    let [mut early, mut late] = [(); 2].map(|()| Client::default());
+    let mut stream = early.open(&agent, path).await;
+    early.take(&mut stream, 1).await;
+    let log = lives.next().await;
+    assert!(log.send(records(&[1])).await);
+
+    // Once it has ended, then in front of its last words and behind them.
+    looks.store(3, Ordering::Relaxed);
+    states.are(&[(false, FIRST), (false, FIRST), (false, FIRST), (true, NEXT)]);
+    let before = engine.requests_to("GET", INSPECT).len();
+    log.finish();
+    engine.wait_for_more(before + 2, "GET", INSPECT).await;
+    let mut next = late.open(&agent, &format!("{path}?tail=0")).await;
+    gate.open();
+    assert_eq!(stream.rest(SOON).await.last().unwrap().name(), "close");
+    assert!(lives.next().await.send(records(&[1, 3])).await);
+    late.take(&mut next, 1).await;
+    assert_eq!(late.lines.len(), 1, "it was sent away");
+}
+
+/// What it read by itself goes on beyond the end of its run, and so would the ring.
+#[tokio::test]
+async fn who_reads_beyond_the_end_of_its_run_ends_there_too() {
+    let states = States::new((true, FIRST));
+    let [(live, lives), (history, histories)] = [(); 2].map(|()| Answer::handed());
+    let log = Arc::new(Mutex::new(records(&[1, 2])));
+    let (written, is_first) = (Arc::clone(&log), AtomicBool::new(true));
+    let engine = states.engine();
+    let engine = engine.route_fn("GET", "/containers/*/logs", move |request| {
+        match request.query.contains("follow=1") {
+            true => live.clone(),
+            false if is_first.swap(false, Ordering::Relaxed) => history.clone(),
+            false => Answer::bytes(200, written.lock().unwrap().clone()),
+        }
+    });
+    let engine = engine.start().await;
+    let agent = agent_on(&engine).await;
+    let path = "/containers/c/logs/stream?tail";
+    let [mut slow, mut stays, ends] = [(); 3].map(|()| Client::default());
+    let mut stream = slow.open(&agent, &format!("{path}=all")).await;
+    let history = histories.next().await;
+    assert!(history.send(records(&[1])).await);
+    slow.take(&mut stream, 1).await;
+    let run = lives.next().await;
+    assert!(run.send(records(&[2])).await);
+    let mut over = stays
+        .open(&agent, &format!("{path}=1&restarts=follow"))
+        .await;
+    stays.take(&mut over, 1).await;
+    let other = ends.open(&agent, &format!("{path}=1")).await;
+    states.are(&[(false, FIRST)]);
+    run.finish();
+    assert_eq!(other.rest(SOON).await.last().unwrap().name(), "close");
+
+    *log.lock().unwrap() = records(&[1, 2, 3]);
+    states.are(&[(true, NEXT)]);
+    let run = lives.next().await;
+    assert!(run.send(records(&[2, 3])).await);
+    stays.take(&mut over, 1).await;
+    history.abort().await;
+    let events = stream.rest(SOON).await;
+    assert_eq!(events.iter().filter_map(line_of).count(), 2);
+    assert_eq!(events.last().unwrap().name(), "close");
 }
 
 /// The next run is seen when the one before has ended, and is over when it is looked at again.

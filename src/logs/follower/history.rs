@@ -10,7 +10,7 @@ use crate::{
     engine::{self, Tail},
     logs::{
         LogError,
-        place::{Nanos, Place},
+        place::Place,
         reading::{From, Next, Reading, Search, Times},
         ring::{Ended, Position, Sought},
         turn::Turn,
@@ -92,13 +92,10 @@ pub(super) enum Aim {
     Lines,
     /// The place of the last line, to go on behind.
     End,
-    /// The same, since that read gave none within its times; one of them may have been written meanwhile.
+    /// The same, since there was none of those lines, or none that had ended; some may have been written meanwhile.
     EndOf(From),
-    /// The same, since that read gave nothing but lines without a newline, the first of them of this time; they may have ended,
-    /// and others come, meanwhile.
-    EndBefore(Nanos),
     /// The same, since the client's line is gone and was of a time to come.
-    EndWithout(Place),
+    EndBefore(Place),
 }
 
 impl Follower {
@@ -294,7 +291,7 @@ impl Follower {
                 }
                 if place.is_ahead() {
                     let end = From::Tail(Tail::Lines(1), Times::default());
-                    self.want(end, Aim::EndWithout(place));
+                    self.want(end, Aim::EndBefore(place));
                 } else {
                     self.want(From::Beyond(place), Aim::Lines);
                 }
@@ -331,15 +328,14 @@ impl Follower {
         if wants_none && !self.facts.state.running {
             return self.read_to_its_end(from, aim, Some(last), false);
         }
-        let is_for_lines = matches!(aim, Aim::Lines);
-        if *many > MOST_OPEN || (is_for_lines && !times.are_all()) {
+        if *many > MOST_OPEN {
             return self.read_to_its_end(from, aim, None, false);
         }
         // The engine counts the pieces of a line.
-        let more = From::Tail(Tail::Lines(many * 8), *times);
+        let more = From::Tail(Tail::Lines(many * 8), Times::default());
         let aim = match aim {
-            Aim::Lines | Aim::End | Aim::EndBefore(_) => Aim::EndBefore(first.stamp),
-            Aim::EndOf(_) | Aim::EndWithout(_) => aim,
+            Aim::Lines | Aim::End => Aim::EndOf(From::since(first.stamp, *times)),
+            Aim::EndOf(_) | Aim::EndBefore(_) => aim,
         };
         self.want(more, aim);
     }
@@ -353,7 +349,8 @@ impl Follower {
                     && !times.are_all()
                 {
                     let end = From::Tail(Tail::Lines(1), Times::default());
-                    return self.want(end, Aim::EndOf(from));
+                    // However many there are by then: all of them are new.
+                    return self.want(end, Aim::EndOf(From::Tail(Tail::All, *times)));
                 }
             }
             (Aim::EndOf(from), Some(place)) => {
@@ -364,10 +361,7 @@ impl Follower {
                     return self.want(from, Aim::Lines);
                 }
             }
-            (Aim::EndBefore(open), Some(place)) if place.stamp >= open => {
-                return self.want(From::since(open, Times::default()), Aim::Lines);
-            }
-            (Aim::EndWithout(gone), Some(place)) if place.stamp >= gone.stamp => {
+            (Aim::EndBefore(gone), Some(place)) if place.stamp >= gone.stamp => {
                 return self.want(From::Beyond(gone), Aim::Lines);
             }
             (_, Some(place)) => self.reach(place),
