@@ -300,15 +300,26 @@ impl Reader {
 
     /// The same where the next run has begun, at this time.
     async fn read_rest_before(&mut self, next: Nanos) -> Result<(), LogError> {
-        let from = self.behind_last(From::Tail(Tail::All, Times::default()));
-        let mut reading = self.source.open(&self.facts, &from, false).await?;
-        reading.end_before(next);
-        while let Next::Lines(stretch) = reading.next().await? {
-            self.push(stretch).await;
+        let mut from = self.behind_last(From::Tail(Tail::All, Times::default()));
+        loop {
+            let mut reading = self.source.open(&self.facts, &from, false).await?;
+            reading.end_before(next);
+            let end = loop {
+                match reading.next().await? {
+                    Next::Lines(stretch) => {
+                        self.push(stretch).await;
+                    }
+                    end => break end,
+                }
+            };
+            if let (Next::Missing(_), From::After(place, Search::Since)) = (end, &from) {
+                from = From::After(*place, Search::All);
+                continue;
+            }
+            let rest = self.new_rest(reading.rest());
+            self.push_rest(rest).await;
+            return Ok(());
         }
-        let rest = self.new_rest(reading.rest());
-        self.push_rest(rest).await;
-        Ok(())
     }
 
     /// Reads what a stopped container's log holds behind the last line.

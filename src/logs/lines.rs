@@ -92,11 +92,14 @@ pub(super) fn stamp_len(bytes: &[u8]) -> usize {
 }
 
 /// The time that a stamp says, in nanoseconds since 1970.
-pub(super) fn time(stamp: &[u8]) -> Option<i64> {
+fn time(stamp: &[u8]) -> Option<i64> {
     let time = std::str::from_utf8(stamp.trim_ascii_end()).ok()?;
     let time: jiff::Timestamp = time.parse().ok()?;
     time.as_nanosecond().try_into().ok()
 }
+
+/// How much is read beyond an end, in bytes: what was written before may stand behind a little of what came then.
+const BEYOND: usize = 16 * 1024;
 
 /// The second stage; see the [module](self).
 #[derive(Debug)]
@@ -107,6 +110,54 @@ pub struct Lines<S> {
     report: Vec<u8>,
     piece: Option<Piece>,
     state: State,
+    end: Option<End>,
+}
+
+/// Where what is read ends, before the log does.
+#[derive(Debug)]
+struct End {
+    /// What was written then or later is left out.
+    time: i64,
+    /// Whether the record at hand was.
+    is_passed: bool,
+    /// How much was, in bytes.
+    passed: usize,
+}
+
+impl End {
+    /// What of a piece was written before; `tty` says whether it may hold more than one record.
+    fn cut(&mut self, mut piece: Piece, tty: bool) -> Option<Piece> {
+        let stamp = if piece.first {
+            stamp_len(&piece.bytes)
+        } else {
+            0
+        };
+        if piece.first {
+            self.is_passed = time(&piece.bytes[..stamp]).is_some_and(|time| time >= self.time);
+        }
+        if self.is_passed {
+            self.passed += piece.bytes.len();
+            return None;
+        }
+        if let Some(at) = self.seam(&piece.bytes[stamp..]).filter(|_| tty) {
+            piece.bytes.truncate(stamp + at);
+            self.is_passed = true;
+        }
+        Some(piece)
+    }
+
+    /// Where a record of that time or later begins in the midst of text: there was no newline in front of it.
+    fn seam(&self, text: &[u8]) -> Option<usize> {
+        // A text may tell a time to come.
+        let times = self.time..=super::place::now();
+        let mut seams = memchr::memchr_iter(b'T', text).filter_map(|at| {
+            let begin = at.checked_sub("2006-01-02".len())?;
+            let stamp = stamp_len(&text[begin..]);
+            let time = time(&text[begin..begin + stamp]).filter(|_| stamp > 0)?;
+            times.contains(&time).then_some(begin)
+        });
+        seams.next()
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -129,7 +180,17 @@ impl<S> Lines<S> {
             report: Vec::new(),
             piece: None,
             state: State::Reading,
+            end: None,
         }
+    }
+
+    /// Leaves out what was written from this time on, and ends once that is known to be more than a little.
+    pub fn end_before(&mut self, time: i64) {
+        self.end = Some(End {
+            time,
+            is_passed: false,
+            passed: 0,
+        });
     }
 
     /// The time of the oldest line that has begun and not ended, and that its reader has not got.
@@ -226,7 +287,17 @@ where
             }
             this.piece = None;
             match ready!(Pin::new(&mut this.inner).poll_next(cx)) {
-                Some(Ok(piece)) => this.piece = Some(piece),
+                Some(Ok(piece)) => {
+                    this.piece = match &mut this.end {
+                        Some(end) if piece.source != Source::System => {
+                            end.cut(piece, this.stdout.tty)
+                        }
+                        _ => Some(piece),
+                    };
+                    if this.end.as_ref().is_some_and(|end| end.passed > BEYOND) {
+                        this.state = State::Draining;
+                    }
+                }
                 Some(Err(error)) => {
                     // What is there of an unfinished line is not a line, and is not passed off as one.
                     this.state = State::Done;

@@ -12,7 +12,7 @@ use tokio_stream::Stream;
 
 use super::{
     Line, LogError, LogLines,
-    lines::{stamp_len, time},
+    lines::stamp_len,
     place::{Nanos, Place, Places},
     stretch::{Placed, Stretch, uncounted},
 };
@@ -131,11 +131,6 @@ pub struct Reading {
     found: Option<Place>,
     /// How many lines are left out.
     skip: u64,
-    /// What was written then or later is left out too.
-    end: Option<Nanos>,
-    /// How much of that has come, in bytes.
-    beyond: usize,
-    tty: bool,
     /// The place that is gone; earlier lines are left out, up to the first of its source that is later.
     gone: Option<Place>,
     /// The time of the first line that is later than the one that is sought.
@@ -180,9 +175,6 @@ impl Reading {
             hidden,
             found: None,
             skip: 0,
-            end: None,
-            beyond: 0,
-            tty: facts.config.tty,
             gone: match from {
                 From::Beyond(place) => Some(*place),
                 From::Tail(..) | From::After(..) => None,
@@ -212,7 +204,8 @@ impl Reading {
 
     /// Whether it has come to where it goes on.
     pub(super) fn has_begun(&self) -> bool {
-        self.sought.is_none()
+        let is_here = |sought: Place| self.open_at(&sought, sought.open?);
+        self.sought.is_none_or(|sought| is_here(sought).is_some())
     }
 
     /// How many lines have come before that, or before what is behind a gap.
@@ -279,10 +272,9 @@ impl Reading {
         self.skip = many;
     }
 
-    /// Leaves out what was written from this time on, when the container's next run had begun, and soon ends there. What the run
-    /// before has written without an end may go on with that.
+    /// Leaves out what was written from this time on, when the container's next run had begun.
     pub fn end_before(&mut self, next: Nanos) {
-        self.end = Some(next);
+        self.lines.end_before(next);
     }
 
     /// The same, as a future is asked.
@@ -317,36 +309,7 @@ impl Reading {
         }
     }
 
-    /// What of a line was written before the end.
-    fn before_end(&mut self, mut line: Line) -> Option<Line> {
-        let Some(end) = self.end else {
-            return Some(line);
-        };
-        if line.time().is_some_and(|time| time >= end) {
-            self.beyond += line.bytes.len();
-            // Last words of the other output stand in front of all that.
-            if self.beyond > ENOUGH {
-                self.over = Some(Ok(Next::End));
-            }
-            return None;
-        }
-        if self.tty
-            && let Some(at) = (line.stamp..line.bytes.len()).find(|at| {
-                let rest = &line.bytes[*at..];
-                time(&rest[..stamp_len(rest)]).is_some_and(|time| time >= end)
-            })
-        {
-            let text = line.bytes[..at].strip_suffix(b"\r");
-            line.bytes.truncate(text.map_or(at, <[u8]>::len));
-            (line.more, line.cut, line.open) = (false, false, true);
-        }
-        Some(line)
-    }
-
-    fn take(&mut self, line: Line) {
-        let Some(mut line) = self.before_end(line) else {
-            return;
-        };
+    fn take(&mut self, mut line: Line) {
         // There may be many: what a container writes may look like seams.
         while let Some(at) = self.seam(&line) {
             let bytes = line.bytes.split_off(at);

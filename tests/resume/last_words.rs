@@ -236,11 +236,8 @@ async fn hide_nothing_that_comes_while_a_client_begins() {
         for (query, more) in [("tail=10", "80"), ("tail=0", "8"), ("tail=0&since=1h", "8")] {
             let log = Growing::default();
             log.write(STDOUT, ago(30_000), "first");
-            let begun = ago(20_000);
-            for _ in 0..10 {
-                log.write_part(STDOUT, begun, "p");
-            }
             let engine = log.engine().await;
+            let written = log.clone();
             engine.route_fn("GET", "/containers/*/logs", move |request| {
                 if request.query_value("tail").unwrap() == more {
                     log.write(source, Timestamp::now(), "second");
@@ -248,11 +245,40 @@ async fn hide_nothing_that_comes_while_a_client_begins() {
                 log.answer(request)
             });
             let agent = agent_on(&engine).await;
+            let begun = Timestamp::now();
+            for _ in 0..10 {
+                written.write_part(STDOUT, begun, "p");
+            }
             let mut client = Client::default();
             let mut stream = client.open(&agent, &format!("{PATH}?{query}")).await;
             client.take(&mut stream, 1).await;
             assert!(texts(&client)[0].starts_with(wanted), "{source}, {query}");
         }
+    }
+}
+
+/// What came behind the beginning of a line that has long not ended, and before the client, is not new.
+#[tokio::test]
+async fn make_nothing_new_that_was_there_before_a_client() {
+    for query in ["tail=0", "tail=1"] {
+        let log = Growing::default();
+        let begun = ago(20_000);
+        log.write_part(STDOUT, begun, "p");
+        log.write(STDERR, ago(10_000), "old");
+        log.write_part(STDOUT, begun, "p");
+        let engine = log.engine().await;
+        let agent = agent_on(&engine).await;
+        let mut client = Client::default();
+        let mut stream = client.open(&agent, &format!("{PATH}?{query}")).await;
+        engine
+            .wait("the line before it was looked for", |state| {
+                let mut logs = state.requests_to("GET", "/containers/*/logs");
+                logs.any(|request| request.query_value("tail").unwrap() == "8")
+            })
+            .await;
+        log.write(STDERR, Timestamp::now(), "new");
+        client.take(&mut stream, 1).await;
+        assert_eq!(texts(&client), ["new"], "{query}");
     }
 }
 

@@ -12,7 +12,9 @@ use super::{Client, line_of};
 use crate::contract::host::{Host, text};
 use crate::support::client::EventStream;
 use crate::support::fixture::{ID, agent_on, engine_with_log};
-use crate::support::scripted::{Answer, Gate, Handles, STDOUT, ScriptedEngine, frame, line};
+use crate::support::scripted::{
+    Answer, Gate, Handles, STDERR, STDOUT, ScriptedEngine, frame, line,
+};
 use crate::support::wait::{self, SOON};
 
 /// Says which run it is, then something now and then.
@@ -359,6 +361,100 @@ async fn who_reads_beyond_the_end_of_its_run_ends_there_too() {
     history.abort().await;
     let events = stream.rest(SOON).await;
     assert_eq!(events.iter().filter_map(line_of).count(), 2);
+    assert_eq!(events.last().unwrap().name(), "close");
+}
+
+/// From [`FIRST`], with which the times of lines begin, to [`NEXT`], in nanoseconds.
+const HOUR: u64 = 3_600_000_000_000;
+
+/// What a run writes: a line, and then last words.
+fn first_run() -> Vec<u8> {
+    let last = line(2, "last");
+    let last = frame(STDOUT, last.trim_ascii_end());
+    [frame(STDOUT, line(1, "one")), last].concat()
+}
+
+/// The next run's lines stand behind them in the log, and in front of their end.
+#[tokio::test]
+async fn last_words_take_nothing_of_the_next_run_with_them() {
+    let next = |number: u64| HOUR + number;
+    let both = [
+        frame(STDERR, line(next(1), "next 1")),
+        frame(STDOUT, line(next(2), "next 2")),
+    ];
+    let much = (1..=40).map(|number| {
+        let text = format!("next {number} {}", "x".repeat(1000));
+        frame(STDERR, line(next(number), text))
+    });
+    for (number, written) in [both.into(), much.collect::<Vec<_>>()].iter().enumerate() {
+        let states = States::new((true, FIRST));
+        let log = [first_run(), written.concat()].concat();
+        let (live, lives) = Answer::handed();
+        let over = Arc::new(AtomicBool::new(false));
+        let (is_over, all) = (Arc::clone(&over), log.clone());
+        let engine = states.engine();
+        let engine = engine.route_fn("GET", "/containers/*/logs", move |request| {
+            match request.query.contains("follow=1") {
+                true => live.clone(),
+                false if is_over.load(Ordering::Relaxed) => Answer::bytes(200, all.clone()),
+                false => Answer::bytes(200, frame(STDOUT, line(1, "one"))),
+            }
+        });
+        let engine = engine.start().await;
+        let agent = agent_on(&engine).await;
+        let path = "/containers/c/logs/stream";
+        let [mut ends, mut stays] = [(); 2].map(|()| Client::default());
+        let mut stream = ends.open(&agent, path).await;
+        let mut goes_on = stays.open(&agent, &format!("{path}?restarts=follow")).await;
+        let run = lives.next().await;
+        assert!(run.send(frame(STDOUT, line(1, "one"))).await);
+        ends.take(&mut stream, 1).await;
+        stays.take(&mut goes_on, 1).await;
+        over.store(true, Ordering::Relaxed);
+        states.are(&[(true, NEXT)]);
+        run.finish();
+        let run = lives.next().await;
+        assert!(run.send(log).await);
+        while let Some(event) = stream.next(SOON).await {
+            ends.keep(&event);
+        }
+        stays.take(&mut goes_on, 1 + written.len()).await;
+        // Behind its end, from its own place.
+        let mut stream = ends.open(&agent, path).await;
+        ends.take(&mut stream, written.len()).await;
+        for client in [&ends, &stays] {
+            let texts: Vec<_> = client.lines.iter().map(|line| text(line)).collect();
+            assert_eq!(texts[..2], ["one", "last"], "{number}");
+            let next = texts[2..]
+                .iter()
+                .map(|text| text.split(' ').nth(1).unwrap());
+            let wanted = (1..=written.len()).map(|number| number.to_string());
+            assert!(next.eq(wanted), "{number}: {texts:?}");
+            assert_eq!(client.gaps, 0);
+        }
+    }
+}
+
+/// A run that has not written anything yet is read as soon as the last words of the one before have come again.
+#[tokio::test]
+async fn a_silent_run_behind_last_words_holds_up_no_end_of_a_time() {
+    let states = States::new((true, FIRST));
+    let (engine, lives) = states.engine_with(first_run());
+    let engine = engine.start().await;
+    let agent = agent_on(&engine).await;
+    let until = jiff::Timestamp::now() + std::time::Duration::from_secs(3);
+    let path = format!("/containers/c/logs/stream?restarts=follow&until={until}");
+    let mut client = Client::default();
+    let mut stream = client.open(&agent, &path).await;
+    let run = lives.next().await;
+    assert!(run.send(frame(STDOUT, line(1, "one"))).await);
+    client.take(&mut stream, 1).await;
+    states.are(&[(true, NEXT)]);
+    run.finish();
+    let run = lives.next().await;
+    assert!(run.send(first_run()).await);
+    let events = stream.rest(2 * SOON).await;
+    assert_eq!(events.iter().filter_map(line_of).count(), 1);
     assert_eq!(events.last().unwrap().name(), "close");
 }
 

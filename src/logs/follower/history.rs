@@ -10,7 +10,7 @@ use crate::{
     engine::{self, Tail},
     logs::{
         LogError,
-        place::Place,
+        place::{Place, SKEW, nanos, now},
         reading::{From, Next, Reading, Search, Times},
         ring::{Ended, Position, Sought},
         turn::Turn,
@@ -334,7 +334,13 @@ impl Follower {
         // The engine counts the pieces of a line.
         let more = From::Tail(Tail::Lines(many * 8), Times::default());
         let aim = match aim {
-            Aim::Lines | Aim::End => Aim::EndOf(From::since(first.stamp, *times)),
+            Aim::Lines | Aim::End => {
+                // Of what has come since that began, the client wants what has come since it asked.
+                let asked = now() - nanos(self.facts.asked.elapsed());
+                let is_new = first.stamp >= asked - nanos(SKEW);
+                let since = if is_new { first.stamp } else { asked };
+                Aim::EndOf(From::since(since, *times))
+            }
             Aim::EndOf(_) | Aim::EndBefore(_) => aim,
         };
         self.want(more, aim);
