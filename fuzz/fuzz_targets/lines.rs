@@ -1,4 +1,4 @@
-//! Random records in random reads: the same lines as a plain reference decoder makes, which has all records
+//! Random records in random reads: the same lines as a plain reference decoder makes, which has all records, or all up to a time,
 //! at once and no limits.
 
 #![no_main]
@@ -25,9 +25,14 @@ struct Record {
 #[derive(Arbitrary, Debug)]
 struct Input {
     tty: bool,
+    /// As the time of a record: where what is read ends.
+    end: Option<u8>,
     cuts: Vec<u8>,
     records: Vec<Record>,
 }
+
+/// 2024-05-06T07:08:09Z, in nanoseconds.
+const SECOND: i64 = 1_714_979_289_000_000_000;
 
 /// A line's source, its time, its text, and whether it was left without a newline at the end.
 type Plain = (Source, Vec<u8>, Vec<u8>, bool);
@@ -89,7 +94,12 @@ fn terminal_reference(records: &[Record]) -> Vec<Plain> {
 }
 
 fuzz_target!(|input: Input| {
-    let Input { tty, cuts, records } = input;
+    let Input {
+        tty,
+        end,
+        cuts,
+        mut records,
+    } = input;
     let mut log = Vec::new();
     for record in &records {
         let mut payload = [stamp(record), text(record, tty)].concat();
@@ -103,6 +113,9 @@ fuzz_target!(|input: Input| {
         log.extend(u32::try_from(payload.len()).unwrap().to_be_bytes());
         log.extend(payload);
     }
+    if let Some(end) = end {
+        records.retain(|record| !record.stamped || record.nanos % 4 < end % 4);
+    }
     let expected = match tty {
         true => terminal_reference(&records),
         false => reference(&records),
@@ -113,7 +126,10 @@ fuzz_target!(|input: Input| {
         reads.push(Ok(rest.split_to(usize::from(cut).min(rest.len()))));
     }
     reads.push(Ok(rest));
-    let lines = decode(stream::iter(reads), tty, MAX_LINE);
+    let mut lines = decode(stream::iter(reads), tty, MAX_LINE);
+    if let Some(end) = end {
+        lines.end_before(SECOND + i64::from(end % 4));
+    }
     let seen: Vec<Plain> = lines
         .map(|line| {
             let line = line.expect("the log is whole");

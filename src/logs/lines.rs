@@ -18,7 +18,7 @@ use tokio_stream::Stream;
 use super::{
     LogError,
     demux::{Piece, Source},
-    place::Place,
+    place::{Place, SKEW, nanos, now},
     terminal::CUT,
 };
 
@@ -120,6 +120,8 @@ struct End {
     time: i64,
     /// Whether the record at hand was.
     is_passed: bool,
+    /// That record's time.
+    begun: Option<i64>,
     /// How much was, in bytes.
     passed: usize,
 }
@@ -133,23 +135,26 @@ impl End {
             0
         };
         if piece.first {
-            self.is_passed = time(&piece.bytes[..stamp]).is_some_and(|time| time >= self.time);
+            self.begun = time(&piece.bytes[..stamp]);
+            self.is_passed = self.begun.is_some_and(|time| time >= self.time);
         }
         if self.is_passed {
             self.passed += piece.bytes.len();
             return None;
         }
-        if let Some(at) = self.seam(&piece.bytes[stamp..]).filter(|_| tty) {
+        if tty && let Some(at) = self.seam(&piece.bytes[stamp..]) {
             piece.bytes.truncate(stamp + at);
             self.is_passed = true;
         }
         Some(piece)
     }
 
-    /// Where a record of that time or later begins in the midst of text: there was no newline in front of it.
+    /// Where a record of about that time or later begins in the midst of text: there was no newline in front of it.
     fn seam(&self, text: &[u8]) -> Option<usize> {
-        // A text may tell a time to come.
-        let times = self.time..=super::place::now();
+        let skew = nanos(SKEW);
+        // A text may tell a time that has passed, or one to come.
+        let first = self.begun?.saturating_add(1).max(self.time - skew);
+        let times = first..=now().saturating_add(skew);
         let mut seams = memchr::memchr_iter(b'T', text).filter_map(|at| {
             let begin = at.checked_sub("2006-01-02".len())?;
             let stamp = stamp_len(&text[begin..]);
@@ -189,6 +194,7 @@ impl<S> Lines<S> {
         self.end = Some(End {
             time,
             is_passed: false,
+            begun: None,
             passed: 0,
         });
     }

@@ -146,10 +146,10 @@ impl Secrets {
             }
             overlaps
         });
-        let whole = [0..text.len()];
+        let whole = 0..text.len();
         let shown = match plain {
             Some(plain) if stripped => plain.ranges(),
-            _ => &whole,
+            _ => std::slice::from_ref(&whole),
         };
         let mut out = Vec::with_capacity(text.len());
         let to_mark = found

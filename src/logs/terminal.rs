@@ -66,10 +66,10 @@ impl<S> Terminal<S> {
         }
         let (first, stamp, room) = match self.at {
             At::Start => {
-                if self.must_wait(MAX_STAMP) {
+                let stamp = stamp_len(&self.chunk);
+                if stamp == 0 && self.must_wait(MAX_STAMP) {
                     return None;
                 }
-                let stamp = stamp_len(&self.chunk);
                 // A copy, since it would keep all of the chunk in memory.
                 self.stamp = Bytes::copy_from_slice(&self.chunk[..stamp]);
                 (true, stamp, CUT)

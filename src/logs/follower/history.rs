@@ -92,8 +92,10 @@ pub(super) enum Aim {
     Lines,
     /// The place of the last line, to go on behind.
     End,
-    /// The same, since there was none of those lines, or none that had ended; some may have been written meanwhile.
+    /// The same, since there was none of those lines; some may have been written meanwhile.
     EndOf(From),
+    /// The same, since there were none but lines without a newline within these times, the first of them at this place.
+    EndBehind(Place, Times),
     /// The same, since the client's line is gone and was of a time to come.
     EndBefore(Place),
 }
@@ -303,6 +305,12 @@ impl Follower {
                 let gave = history.last.is_some();
                 let (from, aim) = (history.from.clone(), history.aim.clone());
                 let open = history.turn.look(Reading::open_ends);
+                let aim = match aim {
+                    Aim::EndBehind(first, times) if last.is_some() => {
+                        Aim::EndOf(self.new_behind(first, times, open))
+                    }
+                    aim => aim,
+                };
                 match open.filter(|_| last.is_none()) {
                     Some(open) => self.read_open_lines_only(from, aim, open),
                     None => self.read_to_its_end(from, aim, last, gave),
@@ -334,16 +342,25 @@ impl Follower {
         // The engine counts the pieces of a line.
         let more = From::Tail(Tail::Lines(many * 8), Times::default());
         let aim = match aim {
-            Aim::Lines | Aim::End => {
-                // Of what has come since that began, the client wants what has come since it asked.
-                let asked = now() - nanos(self.facts.asked.elapsed());
-                let is_new = first.stamp >= asked - nanos(SKEW);
-                let since = if is_new { first.stamp } else { asked };
-                Aim::EndOf(From::since(since, *times))
-            }
-            Aim::EndOf(_) | Aim::EndBefore(_) => aim,
+            Aim::Lines | Aim::End => Aim::EndBehind(first, *times),
+            Aim::EndOf(_) | Aim::EndBehind(..) | Aim::EndBefore(_) => aim,
         };
         self.want(more, aim);
+    }
+
+    /// What is new to a client of a log that ended in lines without a newline, the `first` of them there, and that now ends in
+    /// those that are `open`: that line, if it has ended since, and what has come since the client asked.
+    fn new_behind(&self, first: Place, times: Times, open: Option<[Place; 2]>) -> From {
+        // More of its beginning may have been read.
+        let is_it = |place: &Place| place.source == first.source && place.stamp <= first.stamp;
+        let is_open = open.is_some_and(|ends| ends.iter().any(is_it));
+        let asked = now() - nanos(self.facts.asked.elapsed() + SKEW);
+        let since = if is_open {
+            first.stamp.max(asked)
+        } else {
+            first.stamp
+        };
+        From::since(since, times)
     }
 
     /// Goes on behind a read whose last line is known, if it had or found one.
