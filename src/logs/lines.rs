@@ -120,8 +120,6 @@ struct End {
     time: i64,
     /// Whether the record at hand was.
     is_passed: bool,
-    /// That record's time.
-    begun: Option<i64>,
     /// How much was, in bytes.
     passed: usize,
 }
@@ -135,8 +133,7 @@ impl End {
             0
         };
         if piece.first {
-            self.begun = time(&piece.bytes[..stamp]);
-            self.is_passed = self.begun.is_some_and(|time| time >= self.time);
+            self.is_passed = time(&piece.bytes[..stamp]).is_some_and(|time| time >= self.time);
         }
         if self.is_passed {
             self.passed += piece.bytes.len();
@@ -149,12 +146,10 @@ impl End {
         Some(piece)
     }
 
-    /// Where a record of about that time or later begins in the midst of text: there was no newline in front of it.
+    /// Where a record of that time or later begins in the midst of text: there was no newline in front of it.
     fn seam(&self, text: &[u8]) -> Option<usize> {
-        let skew = nanos(SKEW);
-        // A text may tell a time that has passed, or one to come.
-        let first = self.begun?.saturating_add(1).max(self.time - skew);
-        let times = first..=now().saturating_add(skew);
+        // A text may tell a time to come.
+        let times = self.time..=now().saturating_add(nanos(SKEW));
         let mut seams = memchr::memchr_iter(b'T', text).filter_map(|at| {
             let begin = at.checked_sub("2006-01-02".len())?;
             let stamp = stamp_len(&text[begin..]);
@@ -194,7 +189,6 @@ impl<S> Lines<S> {
         self.end = Some(End {
             time,
             is_passed: false,
-            begun: None,
             passed: 0,
         });
     }

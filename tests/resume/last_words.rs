@@ -257,6 +257,29 @@ async fn hide_nothing_that_comes_while_a_client_begins() {
     }
 }
 
+/// Of two, one that is not the first ends meanwhile.
+#[tokio::test]
+async fn come_where_another_still_has_no_end() {
+    let log = Growing::default();
+    let begun = ago(10_000);
+    log.write(STDOUT, ago(30_000), "first");
+    log.write_part(STDOUT, ago(20_000), "prompt");
+    log.write_part(STDERR, begun, "begun, ");
+    let engine = log.engine().await;
+    let growing = log.clone();
+    engine.route_fn("GET", "/containers/*/logs", move |request| {
+        if request.query_value("tail").unwrap() == "16" {
+            growing.write(STDERR, begun, "ended");
+        }
+        growing.answer(request)
+    });
+    let agent = agent_on(&engine).await;
+    let mut client = Client::default();
+    let mut stream = client.open(&agent, &format!("{PATH}?tail=2")).await;
+    client.take(&mut stream, 1).await;
+    assert_eq!(texts(&client), ["begun, ended"]);
+}
+
 /// What came behind the beginning of a line that has long not ended, and before the client, is not new.
 #[tokio::test]
 async fn make_nothing_new_that_was_there_before_a_client() {
@@ -264,7 +287,7 @@ async fn make_nothing_new_that_was_there_before_a_client() {
         let log = Growing::default();
         let begun = ago(20_000);
         log.write_part(STDOUT, begun, "p");
-        log.write(STDERR, ago(10_000), "old");
+        log.write(STDERR, ago(500), "old");
         log.write_part(STDOUT, begun, "p");
         let engine = log.engine().await;
         let agent = agent_on(&engine).await;

@@ -94,8 +94,9 @@ pub(super) enum Aim {
     End,
     /// The same, since there was none of those lines; some may have been written meanwhile.
     EndOf(From),
-    /// The same, since there were none but lines without a newline within these times, the first of them at this place.
-    EndBehind(Place, Times),
+    /// The same, since there were none but lines without a newline within these times, the first and the last of them at these
+    /// places.
+    EndBehind([Place; 2], Times),
     /// The same, since the client's line is gone and was of a time to come.
     EndBefore(Place),
 }
@@ -305,15 +306,12 @@ impl Follower {
                 let gave = history.last.is_some();
                 let (from, aim) = (history.from.clone(), history.aim.clone());
                 let open = history.turn.look(Reading::open_ends);
-                let aim = match aim {
-                    Aim::EndBehind(first, times) if last.is_some() => {
-                        Aim::EndOf(self.new_behind(first, times, open))
+                match (aim, last, open) {
+                    (Aim::EndBehind(then, times), Some(last), open) => {
+                        self.read_behind_open_lines(then, times, last, open);
                     }
-                    aim => aim,
-                };
-                match open.filter(|_| last.is_none()) {
-                    Some(open) => self.read_open_lines_only(from, aim, open),
-                    None => self.read_to_its_end(from, aim, last, gave),
+                    (aim, None, Some(open)) => self.read_open_lines_only(from, aim, open),
+                    (aim, last, _) => self.read_to_its_end(from, aim, last, gave),
                 }
                 None
             }
@@ -324,17 +322,17 @@ impl Follower {
         }
     }
 
-    /// Goes on behind a read that had nothing but lines without a newline, from the `first` to the `last`: they come again
+    /// Goes on behind a read that had nothing but lines without a newline, the first and the last of them `open`: they come again
     /// once they have ended. Where the log's end was read, what is before them must be known, or all of them
     /// would seem to be new.
-    fn read_open_lines_only(&mut self, from: From, aim: Aim, [first, last]: [Place; 2]) {
+    fn read_open_lines_only(&mut self, from: From, aim: Aim, open: [Place; 2]) {
         let From::Tail(Tail::Lines(many), times) = &from else {
             return self.read_to_its_end(from, aim, None, false);
         };
         // Whoever wants none gets none, if it goes on nowhere.
         let wants_none = matches!(aim, Aim::End) && *many == 1;
         if wants_none && !self.facts.state.running {
-            return self.read_to_its_end(from, aim, Some(last), false);
+            return self.read_to_its_end(from, aim, Some(open[1]), false);
         }
         if *many > MOST_OPEN {
             return self.read_to_its_end(from, aim, None, false);
@@ -342,25 +340,43 @@ impl Follower {
         // The engine counts the pieces of a line.
         let more = From::Tail(Tail::Lines(many * 8), Times::default());
         let aim = match aim {
-            Aim::Lines | Aim::End => Aim::EndBehind(first, *times),
+            Aim::Lines | Aim::End => Aim::EndBehind(open, *times),
             Aim::EndOf(_) | Aim::EndBehind(..) | Aim::EndBefore(_) => aim,
         };
         self.want(more, aim);
     }
 
-    /// What is new to a client of a log that ended in lines without a newline, the `first` of them there, and that now ends in
-    /// those that are `open`: that line, if it has ended since, and what has come since the client asked.
-    fn new_behind(&self, first: Place, times: Times, open: Option<[Place; 2]>) -> From {
-        // More of its beginning may have been read.
-        let is_it = |place: &Place| place.source == first.source && place.stamp <= first.stamp;
-        let is_open = open.is_some_and(|ends| ends.iter().any(is_it));
-        let asked = now() - nanos(self.facts.asked.elapsed() + SKEW);
-        let since = if is_open {
-            first.stamp.max(asked)
-        } else {
-            first.stamp
+    /// Goes on in a log that ended `then` in lines without a newline and now has a `last` line, and ends in those that are `open`.
+    /// New to the client are those of them that have ended since, with what came behind them, or else what came since it asked.
+    fn read_behind_open_lines(
+        &mut self,
+        then: [Place; 2],
+        times: Times,
+        last: Place,
+        open: Option<[Place; 2]>,
+    ) {
+        let is_open = |then: &&Place| {
+            // More of its beginning may have been read.
+            let is_it = |now: &Place| now.source == then.source && now.stamp <= then.stamp;
+            open.is_some_and(|open| open.iter().any(is_it))
         };
-        From::since(since, times)
+        let begun = |then: &Place| match then.source == last.source {
+            true => then.stamp.min(last.stamp),
+            false => then.stamp,
+        };
+        let ended = then.iter().filter(|then| !is_open(then));
+        if let Some(since) = ended.map(begun).min() {
+            return self.want(From::since(since, times), Aim::Lines);
+        }
+        let first = then[0].stamp;
+        let asked = now() - nanos(self.facts.asked.elapsed());
+        let since = if first >= asked - nanos(SKEW) {
+            first
+        } else {
+            asked
+        };
+        let new = From::since(since, times);
+        self.read_to_its_end(new.clone(), Aim::EndOf(new), Some(last), false);
     }
 
     /// Goes on behind a read whose last line is known, if it had or found one.
