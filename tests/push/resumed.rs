@@ -174,7 +174,7 @@ async fn tells_all_what_one_has_asked_for_first_where_the_clock_of_the_engine_is
 #[tokio::test]
 async fn tells_a_gap_where_what_the_engine_knows_does_not_end() {
     let stage = Stage::with("[]").await;
-    stage.answer_past(drawn_out(1..i64::MAX / SECOND, Duration::from_millis(100)));
+    stage.answer_past(drawn_out(1..i64::MAX / SECOND, Duration::from_millis(700)));
     let (mut stream, events) = stage.open("/events?since=1").await;
     let mut last = 0;
     let gap = loop {
