@@ -463,14 +463,13 @@ impl Reader {
             let begun = state.run();
             // It may have ended again, unread.
             let has_begun = state.running || state.started_at != ended.started_at || ended.running;
-            if !told && (has_begun || begun < run) {
-                // Who joined the run that has begun meanwhile stays, whether or not someone else waits.
-                let runs = run.max(begun - 1);
-                let stop = Stop::new(runs).before(begun);
-                self.push(Stretch::stop(stop)).await;
-                return Ok(true);
-            }
-            if has_begun {
+            if has_begun || begun < run {
+                if !told {
+                    // Who joined the run that has begun meanwhile stays, whether or not someone else waits.
+                    let runs = run.max(begun - 1);
+                    let stop = Stop::new(runs).before(begun);
+                    self.push(Stretch::stop(stop)).await;
+                }
                 return Ok(true);
             }
             if waiting.many.load(Ordering::Relaxed) == 0 {

@@ -4,7 +4,7 @@
 //! cut is a line's edge: where it was too long, where the log begins or ends within it. There half a secret
 //! is hidden as well, and now and then something that only looks like half of one.
 
-use std::{cmp::Reverse, collections::HashSet, fmt, sync::Arc};
+use std::{cmp::Reverse, collections::HashSet, fmt, ops::Range, sync::Arc};
 
 use aho_corasick::{Anchored, Input, MatchKind, automaton::Automaton, nfa::contiguous::NFA};
 use memchr::memmem;
@@ -117,13 +117,25 @@ impl Secrets {
     /// The line's text with its secrets hidden, and `stripped` of all that is not `plain`, which is known where that is not all
     /// of it; none if it has none.
     pub fn hide(&self, line: &Line, plain: Option<&Plain>, stripped: bool) -> Option<Vec<u8>> {
-        let text = line.text();
+        let found = self.find_all(line, plain);
+        if found.is_empty() {
+            return None;
+        }
+        let whole = 0..line.text().len();
+        let shown = match plain {
+            Some(plain) if stripped => plain.ranges(),
+            _ => std::slice::from_ref(&whole),
+        };
+        Some(self.replace(found, line.text(), shown))
+    }
+
+    /// Where secrets stand in the line and in what is `plain` of it, in order; those that overlap are one.
+    fn find_all(&self, line: &Line, plain: Option<&Plain>) -> Vec<Found> {
         let mut found = self.find(line);
         if let Some(plain) = plain {
             // A terminal shows what sequences in it cut up, and takes what stands behind one that broke off for its end.
-            let text = plain.take_from(text).into();
             let line = Line {
-                bytes: text,
+                bytes: plain.take_from(line.text()).into(),
                 stamp: 0,
                 ..line.clone()
             };
@@ -134,9 +146,6 @@ impl Secrets {
                 }),
             );
         }
-        if found.is_empty() {
-            return None;
-        }
         // Of those that begin alike the longest gives its name.
         found.sort_unstable_by_key(|(from, to, secret)| (*from, Reverse(*to), *secret));
         found.dedup_by(|(from, to, _), (_, end, _)| {
@@ -146,11 +155,11 @@ impl Secrets {
             }
             overlaps
         });
-        let whole = 0..text.len();
-        let shown = match plain {
-            Some(plain) if stripped => plain.ranges(),
-            _ => std::slice::from_ref(&whole),
-        };
+        found
+    }
+
+    /// What is `shown` of a text, with marks in place of what was found, which is in order.
+    fn replace(&self, found: Vec<Found>, text: &[u8], shown: &[Range<usize>]) -> Vec<u8> {
         let mut out = Vec::with_capacity(text.len());
         let to_mark = found
             .into_iter()
@@ -176,7 +185,7 @@ impl Secrets {
             }
             out.extend_from_slice(&text[at..range.end]);
         }
-        Some(out)
+        out
     }
 
     /// Where secrets stand in the line.
