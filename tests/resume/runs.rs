@@ -110,6 +110,10 @@ async fn a_crash_ends_the_run_though_the_engine_starts_it_again() {
 
 const INSPECT: &str = "/containers/*/json";
 
+/// When the first run begins, and mostly the next one.
+const FIRST: &str = "2024-01-01T00:00:00Z";
+const NEXT: &str = "2024-01-01T01:00:00Z";
+
 /// Whether a container runs, and when it was started.
 type State = (bool, &'static str);
 
@@ -150,12 +154,17 @@ impl States {
 
     /// The same with a log, and what is given to those who follow it.
     fn engine_with(&self, log: Vec<u8>) -> (ScriptedEngine, Handles) {
+        self.engine_on(&Arc::new(Mutex::new(log)))
+    }
+
+    /// The same with a log that can be written.
+    fn engine_on(&self, log: &Arc<Mutex<Vec<u8>>>) -> (ScriptedEngine, Handles) {
         let (live, lives) = Answer::handed();
-        let engine = self.engine();
+        let (engine, log) = (self.engine(), Arc::clone(log));
         let engine = engine.route_fn("GET", "/containers/*/logs", move |request| {
             match request.query.contains("follow=1") {
                 true => live.clone(),
-                false => Answer::bytes(200, log.clone()),
+                false => Answer::bytes(200, log.lock().unwrap().clone()),
             }
         });
         (engine, lives)
@@ -165,7 +174,7 @@ impl States {
 /// The engine may search the log for long, and in silence.
 #[tokio::test]
 async fn who_joins_the_next_run_while_the_last_words_are_looked_for_stays() {
-    joins_while_last_words_are_looked_for("2024-01-01T01:00:00Z").await;
+    joins_while_last_words_are_looked_for(NEXT).await;
 }
 
 #[tokio::test]
@@ -175,7 +184,7 @@ async fn who_joins_a_run_of_a_clock_that_was_set_back_while_the_last_words_are_l
 
 async fn joins_while_last_words_are_looked_for(next_begins: &'static str) {
     let record = |nanos| frame(STDOUT, line(nanos, format!("line {nanos}")));
-    let states = States::new((true, "2024-01-01T00:00:00Z"));
+    let states = States::new((true, FIRST));
     let [(live, lives), (search, searches)] = [(); 2].map(|()| Answer::handed());
     let searching = Arc::new(AtomicBool::new(false));
     let is_searching = Arc::clone(&searching);
@@ -199,7 +208,7 @@ async fn joins_while_last_words_are_looked_for(next_begins: &'static str) {
     assert!(log.send(record(1)).await);
 
     searching.store(true, Ordering::Relaxed);
-    states.are(&[(false, "2024-01-01T00:00:00Z")]);
+    states.are(&[(false, FIRST)]);
     let looks = engine.requests_to("GET", INSPECT).len();
     log.finish();
     let search = searches.next().await;
@@ -229,13 +238,13 @@ async fn a_stop_ends_streams_where_the_next_run_has_begun_by_a_clock_that_was_se
 /// A second run begins at an earlier time than the first, `at_once` or when it has been seen that that was over. Someone waits
 /// for restarts, so that the ring still knows where it ended.
 async fn begins_at_an_earlier_time(at_once: bool) {
-    const FIRST: &str = "2024-01-01T01:00:00Z";
+    const LATER: &str = "2024-01-01T01:00:00Z";
     let second = (true, "2024-01-01T00:30:00Z");
     let records = |many| {
         let all = (0..many).map(|at| frame(STDOUT, line(at * 3_000_000_000 + 1, format!("{at}"))));
         all.collect::<Vec<_>>().concat()
     };
-    let states = States::new((true, FIRST));
+    let states = States::new((true, LATER));
     let (engine, lives) = states.engine_with(records(1));
     let engine = engine.start().await;
     let agent = agent_on(&engine).await;
@@ -249,7 +258,7 @@ async fn begins_at_an_earlier_time(at_once: bool) {
     many.take(&mut all, 1).await;
     let log = lives.next().await;
     assert!(log.send(records(1)).await);
-    states.are(&[if at_once { second } else { (false, FIRST) }]);
+    states.are(&[if at_once { second } else { (false, LATER) }]);
     log.finish();
     assert_eq!(first.rest(SOON).await.last().unwrap().name(), "close");
     says(&mut all, "c", "stopped").await;
@@ -268,9 +277,6 @@ async fn begins_at_an_earlier_time(at_once: bool) {
     let looks = engine.requests_to("GET", INSPECT).len() - looks;
     assert!(looks < 20, "{looks} looks");
 }
-
-const FIRST: &str = "2024-01-01T00:00:00Z";
-const NEXT: &str = "2024-01-01T01:00:00Z";
 
 fn records(seconds: &[u64]) -> Vec<u8> {
     let record = |second: &u64| {
@@ -388,18 +394,9 @@ async fn last_words_take_nothing_of_the_next_run_with_them() {
     });
     for (number, written) in [both.into(), much.collect::<Vec<_>>()].iter().enumerate() {
         let states = States::new((true, FIRST));
-        let log = [first_run(), written.concat()].concat();
-        let (live, lives) = Answer::handed();
-        let over = Arc::new(AtomicBool::new(false));
-        let (is_over, all) = (Arc::clone(&over), log.clone());
-        let engine = states.engine();
-        let engine = engine.route_fn("GET", "/containers/*/logs", move |request| {
-            match request.query.contains("follow=1") {
-                true => live.clone(),
-                false if is_over.load(Ordering::Relaxed) => Answer::bytes(200, all.clone()),
-                false => Answer::bytes(200, frame(STDOUT, line(1, "one"))),
-            }
-        });
+        let one = frame(STDOUT, line(1, "one"));
+        let log = Arc::new(Mutex::new(one.clone()));
+        let (engine, lives) = states.engine_on(&log);
         let engine = engine.start().await;
         let agent = agent_on(&engine).await;
         let path = "/containers/c/logs/stream";
@@ -407,14 +404,15 @@ async fn last_words_take_nothing_of_the_next_run_with_them() {
         let mut stream = ends.open(&agent, path).await;
         let mut goes_on = stays.open(&agent, &format!("{path}?restarts=follow")).await;
         let run = lives.next().await;
-        assert!(run.send(frame(STDOUT, line(1, "one"))).await);
+        assert!(run.send(one).await);
         ends.take(&mut stream, 1).await;
         stays.take(&mut goes_on, 1).await;
-        over.store(true, Ordering::Relaxed);
+        let all = [first_run(), written.concat()].concat();
+        *log.lock().unwrap() = all.clone();
         states.are(&[(true, NEXT)]);
         run.finish();
         let run = lives.next().await;
-        assert!(run.send(log).await);
+        assert!(run.send(all).await);
         while let Some(event) = stream.next(SOON).await {
             ends.keep(&event);
         }
@@ -462,7 +460,7 @@ async fn a_silent_run_behind_last_words_holds_up_no_end_of_a_time() {
 #[tokio::test]
 async fn a_run_that_is_over_as_soon_as_it_was_seen_is_read() {
     let record = |nanos| frame(STDOUT, line(nanos, format!("line {nanos}")));
-    let states = States::new((true, "2024-01-01T00:00:00Z"));
+    let states = States::new((true, FIRST));
     let (engine, lives) = states.engine_with(record(1));
     let engine = engine.start().await;
     let agent = agent_on(&engine).await;
@@ -473,8 +471,7 @@ async fn a_run_that_is_over_as_soon_as_it_was_seen_is_read() {
     client.take(&mut stream, 1).await;
     let log = lives.next().await;
     assert!(log.send(record(1)).await);
-    let next = "2024-01-01T01:00:00Z";
-    states.are(&[(true, next), (false, next)]);
+    states.are(&[(true, NEXT), (false, NEXT)]);
     log.finish();
     let log = lives.next().await;
     assert!(log.send([record(1), record(3_000_000_000)].concat()).await);
